@@ -1,0 +1,194 @@
+"""The manifest: what a bundle says of itself, as dataclasses and as JSON.
+
+Two version numbers: `LAYOUT_VERSION` counts changes to how files and fields are laid out, `SEMANTICS_VERSION`
+changes to what a graph computes from the same inputs. A reader accepts older layouts and refuses newer ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ovengines.errors import ExitCode, OVError
+
+LAYOUT_VERSION = 1
+SEMANTICS_VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """How pixels become visual tokens; everything that tiling and the token plan need to know.
+
+    Grid pinpoints are (height, width) in pixels, in the order of the checkpoint (the first one wins ties).
+    """
+
+    image_size_px: int
+    patch_size_px: int
+    grid_pinpoints: tuple[tuple[int, int], ...]
+    max_tiles: int | None  # the 9 of anyres_max_9; None is plain anyres, which never reduces
+    unpad_rounding: str  # "hf": int(round(x, 7)); "llava": int(x). The rule of the checkpoint's family.
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    rescale_factor: float = 1 / 255
+
+    @property
+    def patches_per_side(self) -> int:
+        """Tokens along one side of a tile: 27 for 384/14 (the last 6 px are never seen)."""
+        return self.image_size_px // self.patch_size_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The shape of the networks behind the graphs, and the ids of the tokens with a meaning."""
+
+    name: str
+    vision_hidden: int
+    hidden: int
+    vocab_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_positions: int
+    image_token_id: int
+    video_token_id: int | None
+    pad_token_id: int
+    eos_token_ids: tuple[int, ...]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a graph: numpy-style dtype name, and a shape of numbers and symbols."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSpec:
+    """One graph file: the role it plays (vision, projector, decoder, ...) for one target (ort, trt)."""
+
+    role: str
+    target: str
+    file: str
+    data_files: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    cache_form: str | None = None  # decoders only: how keys and values go in and out
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSpec:
+    """Size and SHA-256 of one file of the bundle, checked before use."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All of `manifest.json`."""
+
+    layout_version: int
+    semantics_version: int
+    created_by: str
+    source: str  # Hub id or folder name of the checkpoint
+    source_revision: str | None
+    source_sha256: str  # over the weights' tensors as read
+    precision: str
+    model: ModelSpec
+    graphs: tuple[GraphSpec, ...]
+    files: tuple[FileSpec, ...]
+
+    def graph(self, role: str, target: str) -> GraphSpec:
+        for graph in self.graphs:
+            if (graph.role, graph.target) == (role, target):
+                return graph
+        raise OVError(
+            ExitCode.BUNDLE_INVALID,
+            f"the bundle has no {role} graph for target {target}",
+            f"build it again with: ovexport build --target {'tensorrt' if target == 'trt' else target}",
+        )
+
+
+def to_json(manifest: Manifest) -> str:
+    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Manifest:
+    """Parse and type-check a manifest. Raises OVError (BUNDLE_INVALID) that names the field at fault."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise _invalid(f"manifest.json is not JSON: {err}") from err
+    if not isinstance(raw, dict):
+        raise _invalid("manifest.json is not a JSON object")
+    layout = raw.get("layout_version")
+    if isinstance(layout, int) and layout > LAYOUT_VERSION:
+        raise OVError(
+            ExitCode.BUNDLE_INVALID,
+            f"this bundle has layout {layout}, newer than the {LAYOUT_VERSION} that this version reads",
+            "upgrade with: pip install --upgrade ovexport",
+        )
+    return _parse(Manifest, raw, "manifest")
+
+
+def _invalid(message: str) -> OVError:
+    return OVError(ExitCode.BUNDLE_INVALID, message, "the bundle is damaged; build or copy it again")
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """`value` of parsed JSON as `kind`: a dataclass, tuple, union or scalar of the manifest's types."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(typing.cast(type, kind), value, where)
+    if origin in (typing.Union, types.UnionType):
+        return _parse_union(args, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _invalid(f"{where} should be a list")
+        item_kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(item_kinds) != len(value):
+            raise _invalid(f"{where} should have {len(item_kinds)} items, not {len(value)}")
+        return tuple(_parse(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(item_kinds, value, strict=True)))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _invalid(f"{where} should be {getattr(kind, '__name__', kind)}, not {type(value).__name__}")
+    return value
+
+
+def _parse_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    error: OVError | None = None
+    for option in options:
+        if option is not type(None):
+            try:
+                return _parse(option, value, where)
+            except OVError as err:
+                error = err
+    raise error or _invalid(f"{where} has no possible type")
+
+
+def _parse_dataclass(kind: type[T], value: Any, where: str) -> T:
+    if not isinstance(value, Mapping):
+        raise _invalid(f"{where} should be an object")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
+    missing = sorted(required - value.keys())
+    unknown = sorted(value.keys() - fields.keys())
+    if missing or unknown:
+        raise _invalid(f"{where} lacks {missing}" if missing else f"{where} has unknown fields {unknown}")
+    return kind(**{n: _parse(hints[n], v, f"{where}.{n}") for n, v in value.items()})
