@@ -1,0 +1,1 @@
+"""The bundle: the contract between exporter and runtime (manifest, hashes, reader and writer)."""

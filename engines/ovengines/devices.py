@@ -1,0 +1,65 @@
+"""The devices by name, and how an engine is opened on each: one table, no fallback that nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovengines.bundle.reader import Bundle
+from ovengines.engine import Engine
+from ovengines.errors import ExitCode, OVError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """`missing` says why the device can't be used here (None: it can); `hint` what to do about it."""
+
+    missing: Callable[[], str | None]
+    hint: str
+    open: Callable[[Bundle, int | None], Engine]
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return list(onnxruntime.get_available_providers())
+
+
+def _cpu_missing() -> str | None:
+    return None if _providers() else "onnxruntime is not installed"
+
+
+def _open_cpu(bundle: Bundle, threads: int | None) -> Engine:
+    from ovengines.onnxruntime.engine import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(bundle, threads=threads)
+
+
+DEVICES: dict[str, Device] = {
+    "cpu": Device(missing=_cpu_missing, hint="pip install 'ovexport[cpu]'", open=_open_cpu),
+}
+UNSUPPORTED = {
+    "cuda": "this version runs on the CPU only; leave --device out",
+    "tensorrt": "this version runs on the CPU only; leave --device out",
+}
+DEVICE_NAMES = ("auto", *DEVICES, *UNSUPPORTED)
+
+
+def open_engine(bundle: Bundle, device: str = "auto", threads: int | None = None) -> Engine:
+    """Open the bundle's graphs on `device`; "auto" takes the first of the table that is there.
+
+    Raises:
+        OVError: MISSING_DEPENDENCY for a device that is not there, USAGE for an unknown name.
+    """
+    if device in UNSUPPORTED:
+        raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {device} is not available", UNSUPPORTED[device])
+    if device not in DEVICE_NAMES:
+        raise OVError(ExitCode.USAGE, f"unknown device {device!r}", f"one of: {', '.join(DEVICE_NAMES)}")
+    names = list(DEVICES) if device == "auto" else [device]
+    for name in names:
+        if DEVICES[name].missing() is None:
+            return DEVICES[name].open(bundle, threads)
+    missing = DEVICES[names[0]]
+    raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {names[0]}: {missing.missing()}", missing.hint)

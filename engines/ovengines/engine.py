@@ -1,0 +1,61 @@
+"""What an engine is to the runtime: three graphs to run, and a cache of keys and values to append to.
+
+The form in which a decoder takes its cache (one shared buffer, or only the new rows) stays behind `decode`.
+
+Axes: N tiles, C channels, H W pixels, P patches of a tile, D width of the tower's features or of the language
+model, T visual tokens, B rows of a batch, S new tokens, K rows of logits asked for, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+
+class KVCache(Protocol):
+    """Keys and values of `slots` conversations; grows by itself up to `capacity` tokens each."""
+
+    capacity: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens held per slot."""
+
+    def rewind(self, slot: int, length: int) -> None:
+        """Forget all but the first `length` tokens of a slot. Raises ValueError if it holds fewer."""
+
+
+class Engine(Protocol):
+    """The graphs of one bundle, ready to run on one device."""
+
+    name: str
+
+    def encode(self, pixels_NCHW: Float32) -> Float32:
+        """Tiles to SigLIP features [N, P, D]; the caller bounds N."""
+
+    def project(self, features_NPD: Float32, indices_T4: NDArray[np.int32], weights_T4: Float32) -> Float32:
+        """Features to visual tokens [T, D]: projector, newline row and the pooling of a token plan."""
+
+    def new_cache(self, capacity: int, slots: int = 1) -> KVCache:
+        """An empty cache. Raises OVError (LIMIT_EXCEEDED) beyond the model's positions."""
+
+    def decode(
+        self,
+        cache: KVCache,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        slots: slice | None = None,
+    ) -> Float32:
+        """Append S tokens to each of B slots; logits [B, K, V] of the positions asked for (indices into S).
+
+        Where `embed_index_BS` is not -1, the token's embedding is that row of `image_embeds_TD`. The array
+        returned is valid until the next call.
+        """

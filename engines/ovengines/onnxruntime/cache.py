@@ -1,0 +1,68 @@
+"""Keys and values of a decoder whose past and present share one buffer (GroupQueryAttention).
+
+Axes: L slots (conversations), H key/value heads, C capacity in tokens, D head width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ovengines.errors import ExitCode, OVError
+
+GROW_TOKENS = 1024
+
+
+class SharedKVCache:
+    """One [L, H, C, D] buffer for each of keys and values per layer; a slot is one contiguous view of it.
+
+    The buffers start small and grow by at least half, so that a short question does not pay for a long context,
+    and a long one copies the cache a few times, not once per step.
+    """
+
+    def __init__(self, *, layers: int, heads: int, head_dim: int, dtype: np.dtype, capacity: int, slots: int) -> None:
+        self.capacity = capacity
+        self.slots = slots
+        self.generation = 0  # changes whenever the buffers move, so that bindings can be renewed
+        self._lengths = [0] * slots
+        self._shape = (slots, heads, 0, head_dim)
+        self._dtype = dtype
+        self.buffers_LHCD: list[np.ndarray] = [np.empty(self._shape, dtype) for _ in range(2 * layers)]
+
+    @property
+    def lengths(self) -> list[int]:
+        return list(self._lengths)
+
+    @property
+    def allocated(self) -> int:
+        """Tokens that the buffers hold room for now."""
+        return self._shape[2]
+
+    def rewind(self, slot: int, length: int) -> None:
+        if not 0 <= length <= self._lengths[slot]:
+            raise ValueError(f"slot {slot} holds {self._lengths[slot]} tokens, can't rewind to {length}")
+        self._lengths[slot] = length
+
+    def reserve(self, slots: slice, new_tokens: int) -> None:
+        """Make room for `new_tokens` more in each of `slots`."""
+        needed = max(self._lengths[slots]) + new_tokens
+        if needed > self.capacity:
+            raise OVError(
+                ExitCode.LIMIT_EXCEEDED,
+                f"{needed} tokens do not fit the cache of {self.capacity}",
+                "ask for fewer new tokens, or use smaller images",
+            )
+        if needed > self.allocated:
+            self._grow(min(self.capacity, max(needed, self.allocated * 3 // 2, GROW_TOKENS)))
+
+    def advance(self, slots: slice, new_tokens: int) -> None:
+        for slot in range(*slots.indices(self.slots)):
+            self._lengths[slot] += new_tokens
+
+    def _grow(self, allocated: int) -> None:
+        kept = max(self._lengths)
+        self._shape = (*self._shape[:2], allocated, self._shape[3])
+        for i, old_LHCD in enumerate(self.buffers_LHCD):
+            new_LHCD = np.empty(self._shape, self._dtype)  # untouched pages cost no memory
+            new_LHCD[:, :, :kept] = old_LHCD[:, :, :kept]
+            self.buffers_LHCD[i] = new_LHCD
+        self.generation += 1

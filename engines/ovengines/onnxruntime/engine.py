@@ -1,0 +1,144 @@
+"""Runs a bundle's graphs with ONNX Runtime, keys and values bound in place.
+
+Graphs are loaded when first needed: a question without an image never loads the tower. Axes as in engine.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ovengines.bundle.reader import Bundle
+from ovengines.engine import Float32, Int64
+from ovengines.engine import KVCache as KVCacheProtocol
+from ovengines.errors import ExitCode, OVError
+from ovengines.onnxruntime.cache import SharedKVCache
+from ovengines.onnxruntime.sessions import open_session
+
+
+@dataclass
+class _Bound:
+    """A decoder binding for one set of slots: valid while the cache's buffers stay where they are."""
+
+    cache: SharedKVCache
+    generation: int
+    slots: tuple[int, int]
+    binding: ort.IOBinding
+
+
+class OnnxRuntimeEngine:
+    """See `ovengines.engine.Engine`."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        self.bundle = bundle
+        self.threads = threads
+        self.name = "onnxruntime-cpu"
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._bound: _Bound | None = None
+        self._no_embeds_TD = np.zeros((0, bundle.manifest.model.hidden), np.float32)
+
+    def session(self, role: str) -> ort.InferenceSession:
+        if role not in self._sessions:
+            self._sessions[role] = open_session(self.bundle, role, self.threads)
+        return self._sessions[role]
+
+    def encode(self, pixels_NCHW: Float32) -> Float32:
+        return self._run("vision", {"pixel_values": pixels_NCHW})
+
+    def project(self, features_NPD: Float32, indices_T4: NDArray[np.int32], weights_T4: Float32) -> Float32:
+        feeds = {"features": features_NPD, "indices": indices_T4, "weights": weights_T4}
+        return self._run("projector", feeds)
+
+    def new_cache(self, capacity: int, slots: int = 1) -> SharedKVCache:
+        model = self.bundle.manifest.model
+        if capacity > model.max_positions:
+            raise OVError(
+                ExitCode.LIMIT_EXCEEDED,
+                f"{capacity} tokens exceed the model's context of {model.max_positions}",
+                "ask for fewer new tokens, or use smaller images",
+            )
+        graph = self.bundle.manifest.graph("decoder", "ort")
+        past = next(t for t in graph.inputs if t.name.startswith("past_key_values."))
+        return SharedKVCache(
+            layers=model.num_layers,
+            heads=model.num_kv_heads,
+            head_dim=model.head_dim,
+            dtype=np.dtype(past.dtype),
+            capacity=capacity,
+            slots=slots,
+        )
+
+    def decode(
+        self,
+        cache: KVCacheProtocol,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        slots: slice | None = None,
+    ) -> Float32:
+        assert isinstance(cache, SharedKVCache)
+        slots = slots or slice(0, cache.slots)
+        new_tokens = ids_BS.shape[1]
+        cache.reserve(slots, new_tokens)
+        totals_B = np.array([n + new_tokens for n in cache.lengths[slots]], np.int32)
+        binding = self._bind_cache(cache, slots)
+        feeds = {
+            "input_ids": ids_BS,
+            "embed_index": np.full_like(ids_BS, -1) if embed_index_BS is None else embed_index_BS,
+            "image_embeds": self._no_embeds_TD if image_embeds_TD is None else image_embeds_TD,
+            "logits_index": logits_index_BK,
+            "seqlens_k": totals_B - 1,
+            "total_sequence_length": totals_B.max(),
+        }
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        binding.bind_output("logits")
+        try:
+            self.session("decoder").run_with_iobinding(binding)
+        except Exception as err:  # onnxruntime's own exception types share no base class
+            raise _run_error("decoder", err) from err
+        cache.advance(slots, new_tokens)
+        logits = binding.get_outputs()[-1]
+        return np.asarray(logits.numpy(), np.float32)
+
+    def _run(self, role: str, feeds: dict[str, np.ndarray]) -> Float32:
+        try:
+            output = self.session(role).run(None, feeds)[0]
+        except OVError:
+            raise
+        except Exception as err:  # onnxruntime's own exception types share no base class
+            raise _run_error(role, err) from err
+        return np.asarray(output, np.float32)
+
+    def _bind_cache(self, cache: SharedKVCache, slots: slice) -> ort.IOBinding:
+        """A binding in which past and present of each layer are one and the same memory."""
+        first, stop, _ = slots.indices(cache.slots)
+        bound = self._bound
+        key = (cache.generation, (first, stop))
+        if bound and bound.cache is cache and (bound.generation, bound.slots) == key:
+            return bound.binding
+        binding = self.session("decoder").io_binding()
+        for i, buffer_LHCD in enumerate(cache.buffers_LHCD):
+            view = buffer_LHCD[first:stop]
+            layer, kind = i // 2, ("key", "value")[i % 2]
+            args = ("cpu", 0, view.dtype.type, view.shape, view.ctypes.data)
+            binding.bind_input(f"past_key_values.{layer}.{kind}", *args)
+            binding.bind_output(f"present.{layer}.{kind}", *args)
+        self._bound = _Bound(cache=cache, generation=cache.generation, slots=(first, stop), binding=binding)
+        return binding
+
+
+def _run_error(role: str, err: Exception) -> OVError:
+    text = " ".join(str(err).split())
+    if "bad allocation" in text or "bad_alloc" in text or "Failed to allocate memory" in text:
+        return OVError(
+            ExitCode.OUT_OF_MEMORY,
+            f"the {role} graph ran out of memory",
+            "use a smaller image or a smaller precision (--precision int4)",
+        )
+    return OVError(ExitCode.UNEXPECTED, f"onnxruntime failed in the {role} graph: {text[:300]}", "please report this")

@@ -1,0 +1,225 @@
+"""The emitter table for ONNX Runtime: how each operation of the model is said in its nodes.
+
+Fused contrib operators where they exist, because ONNX Runtime does not find them again in decomposed graphs
+(measured, docs/adr/0001). A graph file (vision.py, decoder.py, ...) asks for an operation by name and knows none
+of this; another target is another table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
+from ovexport.graphs.forms import Linear, Norm, Table
+from ovexport.precision import weights as W
+from ovexport.precision.weights import TensorSource
+
+# 4: activations are rounded to int8 per block of 32 and multiplied as integers; five to sixty times faster than the
+# kernels for 8-bit weights without it, at an error below that of the weights (docs/log.md).
+INT8_ACTIVATIONS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrtForms:
+    """Operations on one graph under construction; weights come from `source`, activations have type `dtype`."""
+
+    builder: GraphBuilder
+    source: TensorSource
+    dtype: str
+
+    def linear(self, x: str, spec: Linear) -> str:
+        """x @ W' + b, for one or several matrices side by side; `spec.form` is a row of LINEAR_FORMS."""
+        return LINEAR_FORMS[spec.form](self, x, spec)
+
+    def layer_norm(self, x: str, spec: Norm) -> str:
+        weight, bias = (self._vector(f"{spec.name}.{kind}", spec.size) for kind in ("weight", "bias"))
+        return str(self.builder.op("LayerNormalization", [x, weight, bias], axis=-1, epsilon=spec.eps))
+
+    def rms_norm(self, x: str, spec: Norm) -> str:
+        weight = self._vector(f"{spec.name}.weight", spec.size)
+        return str(self.builder.op("SimplifiedLayerNormalization", [x, weight], axis=-1, epsilon=spec.eps))
+
+    def add_rms_norm(self, x: str, residual: str, spec: Norm) -> tuple[str, str]:
+        """(x + residual, its norm) in one node."""
+        weight = self._vector(f"{spec.name}.weight", spec.size)
+        path = f"{spec.name}/add"
+        self.builder.op(
+            "SkipSimplifiedLayerNormalization",
+            [x, residual, weight],
+            domain=MICROSOFT,
+            outputs=[f"{path}/norm", "", "", path],
+            epsilon=spec.eps,
+        )
+        return path, f"{path}/norm"
+
+    def add_layer_norm(self, x: str, residual: str, spec: Norm) -> tuple[str, str]:
+        weight, bias = (self._vector(f"{spec.name}.{kind}", spec.size) for kind in ("weight", "bias"))
+        path = f"{spec.name}/add"
+        self.builder.op(
+            "SkipLayerNormalization",
+            [x, residual, weight, bias],
+            domain=MICROSOFT,
+            outputs=[f"{path}/norm", "", "", path],
+            epsilon=spec.eps,
+        )
+        return path, f"{path}/norm"
+
+    def gelu_tanh(self, x: str) -> str:
+        return str(self.builder.op("FastGelu", [x], domain=MICROSOFT))
+
+    def gelu_erf(self, x: str) -> str:
+        return str(self.builder.op("Gelu", [x], domain=MICROSOFT))
+
+    def silu(self, x: str) -> str:
+        return str(self.builder.op("QuickGelu", [x], domain=MICROSOFT, alpha=1.0))
+
+    def attention(self, q: str, k: str, v: str, heads: int) -> str:
+        """Every token sees every token; [B, S, heads * E] in and out."""
+        return str(self.builder.op("MultiHeadAttention", [q, k, v], domain=MICROSOFT, num_heads=heads))
+
+    def cached_attention(
+        self,
+        qkv: str,
+        *,
+        past: tuple[str, str],
+        lengths: tuple[str, str],
+        rotary: tuple[str, str],
+        heads: tuple[int, int],
+    ) -> tuple[str, str, str]:
+        """Causal grouped-query attention over past and new tokens, rotation included; output, new keys, new values.
+
+        Past and present are bound to the same buffer by the engine, so no step copies the cache.
+        """
+        attended, keys, values = self.builder.op(
+            "GroupQueryAttention",
+            [qkv, "", "", *past, *lengths, *rotary],
+            domain=MICROSOFT,
+            outputs=3,
+            num_heads=heads[0],
+            kv_num_heads=heads[1],
+            do_rotary=1,
+        )
+        return attended, keys, values
+
+    def take_rows(self, x_BSD: str, index_BK: str) -> str:
+        """[B, S, D] and indices into S [B, K] -> [B, K, D]."""
+        b = self.builder
+        index_BK1 = b.op("Unsqueeze", [index_BK, b.const([2])])
+        return str(b.op("GatherND", [x_BSD, index_BK1], batch_dims=1))
+
+    def from_float32(self, x: str) -> str:
+        """Graphs take and give float32 whatever they compute in, so that the runtime need not know."""
+        if self.dtype == "float32":
+            return x
+        return str(self.builder.op("Cast", [x], to=ONNX_TYPES[self.dtype]))
+
+    def to_float32(self, x: str) -> str:
+        if self.dtype == "float32":
+            return x
+        return str(self.builder.op("Cast", [x], to=ONNX_TYPES["float32"]))
+
+    def embed(self, ids: str, table: Table) -> str:
+        return TABLE_FORMS[table.form][0](self, ids, table)
+
+    def head(self, x: str, table: Table) -> str:
+        return TABLE_FORMS[table.form][1](self, x, table)
+
+    def _vector(self, name: str, size: int) -> str:
+        return self.builder.weight(name, W.vector(self.source, [name], self.dtype, size))
+
+    def _bias(self, spec: Linear) -> str | None:
+        if not spec.bias:
+            return None
+        names = [f"{n}.bias" for n in spec.names]
+        return self.builder.weight(spec.joined("bias"), W.vector(self.source, names, self.dtype, spec.rows))
+
+
+def _dense_linear(forms: OrtForms, x: str, spec: Linear) -> str:
+    weight = W.transposed(forms.source, spec.tensors, forms.dtype, spec.rows, spec.columns)
+    y = forms.builder.op("MatMul", [x, forms.builder.weight(spec.joined("weight"), weight)])
+    bias = forms._bias(spec)
+    return str(forms.builder.op("Add", [y, bias])) if bias else str(y)
+
+
+def _block_linear(bits: int, forms: OrtForms, x: str, spec: Linear) -> str:
+    return _matmul_blocks(
+        bits, forms, x, spec.joined("weight"), spec.tensors, spec.rows, spec.columns, forms._bias(spec)
+    )
+
+
+def _matmul_blocks(
+    bits: int,
+    forms: OrtForms,
+    x: str,
+    name: str,
+    tensors: Sequence[str],
+    rows: int,
+    columns: int,
+    bias: str | None,
+) -> str:
+    codes = forms.builder.weight(f"{name}.codes", W.block_codes(forms.source, tensors, bits, rows, columns))
+    scales = forms.builder.weight(f"{name}.scales", W.block_scales(forms.source, tensors, bits, rows, columns))
+    return str(
+        forms.builder.op(
+            "MatMulNBits",
+            [x, codes, scales, *(["", "", bias] if bias else [])],
+            domain=MICROSOFT,
+            K=columns,
+            N=rows,
+            bits=bits,
+            block_size=W.BLOCK_SIZE,
+            accuracy_level=INT8_ACTIVATIONS,
+        )
+    )
+
+
+def _dense_embed(forms: OrtForms, ids: str, table: Table) -> str:
+    return str(forms.builder.op("Gather", [_dense_table(forms, table), ids], axis=0))
+
+
+def _dense_head(forms: OrtForms, x: str, table: Table) -> str:
+    # Not MatMul of a Transpose: that is folded into a second table at load, +1 GB at the 0.5B shape.
+    return str(forms.builder.op("FusedMatMul", [x, _dense_table(forms, table)], domain=MICROSOFT, transB=1))
+
+
+def _dense_table(forms: OrtForms, table: Table) -> str:
+    weight = W.array(forms.source, table.tensor, forms.dtype, (table.rows, table.columns))
+    return forms.builder.weight(table.tensor, weight)
+
+
+def _block_embed(bits: int, forms: OrtForms, ids: str, table: Table) -> str:
+    """Gathers [.., G, E] from the very tensor that the head multiplies with; only the scales are stored twice."""
+    b, groups = forms.builder, -(-table.columns // W.BLOCK_SIZE)
+    args = (forms.source, [table.tensor], bits, table.rows, table.columns)
+    codes = b.weight(f"{table.tensor}.codes", W.block_codes(*args))
+    scales = b.weight(f"{table.tensor}.gather_scales", W.block_scales(*args, shape=(table.rows, groups, 1)))
+    gathered = b.op(
+        "GatherBlockQuantized",
+        [codes, ids, scales],
+        domain=MICROSOFT,
+        bits=bits,
+        block_size=W.BLOCK_SIZE,
+        gather_axis=0,
+        quantize_axis=2,
+    )
+    flat = b.op("Reshape", [gathered, b.const([0, 0, groups * W.BLOCK_SIZE])])
+    if groups * W.BLOCK_SIZE == table.columns:
+        return str(flat)
+    return str(b.op("Slice", [flat, b.const([0]), b.const([table.columns]), b.const([2])]))
+
+
+def _block_head(bits: int, forms: OrtForms, x: str, table: Table) -> str:
+    return _matmul_blocks(bits, forms, x, table.tensor, [table.tensor], table.rows, table.columns, None)
+
+
+LINEAR_FORMS = {
+    "dense": _dense_linear,
+    "int8": lambda *args: _block_linear(8, *args),
+    "int4": lambda *args: _block_linear(4, *args),
+}
+TABLE_FORMS = {
+    "dense": (_dense_embed, _dense_head),
+    "int8": (lambda *args: _block_embed(8, *args), lambda *args: _block_head(8, *args)),
+    "int4": (lambda *args: _block_embed(4, *args), lambda *args: _block_head(4, *args)),
+}
