@@ -1,0 +1,250 @@
+"""The bundle's contract: written whole or not at all, and read only if every byte is what the manifest says."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ovengines.bundle.manifest import LAYOUT_VERSION, Geometry, Manifest, ModelSpec, from_json, to_json
+from ovengines.bundle.reader import open_bundle
+from ovengines.bundle.writer import BundleWriter
+from ovengines.errors import ExitCode, OVError
+
+
+def make_manifest(writer: BundleWriter) -> Manifest:
+    geometry = Geometry(
+        image_size_px=104, patch_size_px=14, grid_pinpoints=((104, 208),), max_tiles=9, unpad_rounding="hf"
+    )
+    model = ModelSpec(
+        name="m",
+        vision_hidden=8,
+        hidden=8,
+        vocab_size=10,
+        num_layers=1,
+        num_heads=2,
+        num_kv_heads=1,
+        head_dim=4,
+        max_positions=16,
+        image_token_id=3,
+        video_token_id=None,
+        pad_token_id=0,
+        eos_token_ids=(1, 2),
+        geometry=geometry,
+    )
+    return Manifest(
+        layout_version=LAYOUT_VERSION,
+        semantics_version=1,
+        created_by="test",
+        source="m",
+        source_revision=None,
+        source_sha256="0" * 64,
+        precision="fp32",
+        model=model,
+        graphs=(),
+        files=writer.file_specs(),
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OV_HOME", str(tmp_path / "home"))
+    with BundleWriter(tmp_path / "b") as writer:
+        writer.add_bytes("weights.data", random.Random(0).randbytes(100_000))
+        writer.add_bytes("tokenizer.json", b"{}")
+        return writer.commit(make_manifest(writer))
+
+
+def edit_manifest(bundle: Path, **changes: object) -> None:
+    file = bundle / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def refusal(bundle: Path) -> OVError:
+    with pytest.raises(OVError) as caught:
+        open_bundle(bundle)
+    assert caught.value.code == ExitCode.BUNDLE_INVALID
+    assert caught.value.hint and "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_manifest_survives_json(bundle: Path) -> None:
+    manifest = open_bundle(bundle).manifest
+    assert from_json(to_json(manifest)) == manifest
+    assert manifest.model.eos_token_ids == (1, 2) and manifest.model.geometry.grid_pinpoints == ((104, 208),)
+
+
+def test_no_flipped_byte_goes_unseen(bundle: Path) -> None:
+    data = bytearray((bundle / "weights.data").read_bytes())
+    for seed in range(20):
+        changed = bytearray(data)
+        changed[random.Random(seed).randrange(len(data))] ^= 1 << random.Random(seed).randrange(8)
+        (bundle / "weights.data").write_bytes(changed)
+        assert "weights.data" in refusal(bundle).message, f"seed {seed}"
+    (bundle / "weights.data").write_bytes(data)
+    open_bundle(bundle)
+
+
+def test_change_after_the_first_opening_is_seen(bundle: Path) -> None:
+    open_bundle(bundle)  # leaves a stamp that spares the hashing
+    data = (bundle / "weights.data").read_bytes()
+    (bundle / "weights.data").write_bytes(b"x" + data[1:])
+    refusal(bundle)
+
+
+def test_stamp_spares_the_second_hashing(bundle: Path) -> None:
+    hashed: list[str] = []
+    open_bundle(bundle, progress=lambda name, done, total: hashed.append(name))
+    assert hashed
+    hashed.clear()
+    open_bundle(bundle, progress=lambda name, done, total: hashed.append(name))
+    assert not hashed
+
+
+def test_missing_file_is_named(bundle: Path) -> None:
+    (bundle / "tokenizer.json").unlink()
+    assert "tokenizer.json" in refusal(bundle).message
+
+
+def test_truncated_file_is_named(bundle: Path) -> None:
+    with open(bundle / "weights.data", "r+b") as stream:
+        stream.truncate(99)
+    assert "99 bytes" in refusal(bundle).message
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "c:x", "a\0b"])
+def test_paths_that_leave_the_bundle_are_refused(bundle: Path, name: str) -> None:
+    edit_manifest(bundle, files=[{"name": name, "size_bytes": 0, "sha256": ""}])
+    assert "leaves the bundle" in refusal(bundle).message
+
+
+def test_links_are_refused(bundle: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (bundle / "tokenizer.json").rename(outside)
+    (bundle / "tokenizer.json").symlink_to(outside)
+    assert "link" in refusal(bundle).message
+
+
+def test_newer_layout_is_refused_with_a_sentence(bundle: Path) -> None:
+    edit_manifest(bundle, layout_version=LAYOUT_VERSION + 1, fields_of_the_future=1)
+    error = refusal(bundle)
+    assert "newer" in error.message and "upgrade" in error.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "nul", '{"layout_version": 1}', "[" * 100_000, '{"layout_version": true}', "\ud800"]
+)
+def test_garbage_for_a_manifest_is_refused(bundle: Path, text: str) -> None:
+    (bundle / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    refusal(bundle)
+
+
+def test_wrong_types_name_the_field(bundle: Path) -> None:
+    raw = json.loads((bundle / "manifest.json").read_text())
+    for field, value in (("precision", 3), ("files", {}), ("model", None), ("source_revision", 1.5)):
+        edit_manifest(bundle, **{**raw, field: value})
+        assert field in refusal(bundle).message
+
+
+def test_random_edits_never_crash_the_reader(bundle: Path) -> None:
+    text = (bundle / "manifest.json").read_bytes()
+    for seed in range(300):
+        generator = random.Random(seed)
+        changed = bytearray(text)
+        for _ in range(generator.randint(1, 4)):
+            changed[generator.randrange(len(changed))] = generator.randrange(256)
+        (bundle / "manifest.json").write_bytes(changed)
+        try:
+            open_bundle(bundle)
+        except OVError as err:
+            assert err.code == ExitCode.BUNDLE_INVALID, f"seed {seed}"
+
+
+def test_not_a_bundle(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nothing", tmp_path, Path(__file__)):
+        assert "not a bundle" in refusal(folder).message
+
+
+def test_nothing_stays_when_the_writer_is_left_early(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), BundleWriter(tmp_path / "b") as writer:
+        writer.add_bytes("x", b"1")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_bundle_is_kept_without_force(bundle: Path) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+    with pytest.raises(OVError) as caught:
+        BundleWriter(bundle)
+    assert caught.value.code == ExitCode.USAGE and "--force" in caught.value.hint
+    with BundleWriter(bundle, force=True) as writer:
+        writer.add_bytes("other", b"2")
+        assert (bundle / "manifest.json").read_bytes() == before
+        writer.commit(make_manifest(writer))
+    assert (bundle / "other").exists() and not (bundle / "weights.data").exists()
+    assert [f.name for f in bundle.parent.iterdir() if f.name.startswith(".")] == []
+
+
+def test_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(OVError):
+        BundleWriter(tmp_path / "photos", force=True)
+
+
+def test_killed_writer_leaves_nothing_under_the_name_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom ovengines.bundle.writer import BundleWriter\n"
+        "with BundleWriter(Path(sys.argv[1])) as w:\n"
+        "    w.add_bytes('x', b'1'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "b")], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (tmp_path / "b").exists() and len(list(tmp_path.iterdir())) == 1
+    with BundleWriter(tmp_path / "b") as writer:
+        writer.commit(make_manifest(writer))
+    assert [f.name for f in tmp_path.iterdir()] == ["b"]
+
+
+def test_running_writer_is_not_cleaned_away(tmp_path: Path) -> None:
+    living = tmp_path / f".b.{os.getppid()}.partial"
+    living.mkdir()
+    with BundleWriter(tmp_path / "b"):
+        assert living.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs resource limits")
+def test_full_disk_is_an_error_that_says_so(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom ovengines.bundle.writer import BundleWriter\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from ovengines.errors import OVError\n"
+        "try:\n"
+        "    with BundleWriter(Path(sys.argv[1])) as w: w.add_bytes('x', bytes(2000))\n"
+        "except OVError as err: print(err); sys.exit(err.code)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], capture_output=True, text=True)
+    assert run.returncode == ExitCode.LIMIT_EXCEEDED and "full" in run.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_newest_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ovengines.home import newest_bundle
+
+    with pytest.raises(OVError) as caught:
+        newest_bundle()
+    assert "ovexport build" in caught.value.hint
+    for name in ("old", "new"):
+        with BundleWriter(tmp_path / "home" / "bundles" / name) as writer:
+            writer.commit(make_manifest(writer))
+        time.sleep(0.02)
+    assert newest_bundle().name == "new"
