@@ -1,0 +1,1 @@
+"""From an image's size to its tiles (`grid`, `tiles`) and its visual tokens (`plan`)."""

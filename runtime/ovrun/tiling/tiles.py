@@ -1,0 +1,134 @@
+"""Pixels of the views that the vision tower sees: base view and tiles, or one padded view.
+
+Knows Pillow and NumPy, nothing of tokens or engines. Bit-exact with transformers'
+LlavaOnevisionImageProcessorPil for RGB images, which is bit-exact with LLaVA-NeXT's loader.
+
+Axes: T tiles (the base view first), C channels, H and W pixels of a tile.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ovengines.bundle.manifest import Geometry
+from ovengines.errors import ExitCode, OVError
+from ovrun.tiling.grid import select_grid
+
+BICUBIC = Image.Resampling.BICUBIC
+MAX_SQUARE_SIDE_PX = 1 << 14  # resizing a padded square takes time by its area: one or two seconds at this side
+STRIP_PX = 1 << 24  # pixels of the padded square that exist at a time; whole, a thin image's can be billions
+
+
+def tile_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+    """An RGB image as pixels_TCHW: the whole image squeezed into a square, then its grid's tiles row by row.
+
+    The tiles keep the aspect ratio and stand centred on black; the base view does not (as in training).
+    Raises OVError (BAD_INPUT) for another mode or an image without pixels.
+    """
+    _need_rgb(image)
+    side_px = geometry.image_size_px
+    rows, columns = select_grid(image.height, image.width, geometry)
+    canvas_HWC = _on_canvas(image, rows * side_px, columns * side_px)
+    pixels_TCHW = np.empty((1 + rows * columns, 3, side_px, side_px), dtype=np.float32)
+    levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
+    _normalise(np.asarray(image.resize((side_px, side_px), BICUBIC)), levels_CL, pixels_TCHW[0])
+    for tile in range(rows * columns):
+        top, left = tile // columns * side_px, tile % columns * side_px
+        _normalise(canvas_HWC[top : top + side_px, left : left + side_px], levels_CL, pixels_TCHW[1 + tile])
+    return pixels_TCHW
+
+
+def pad_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+    """An RGB image as pixels_1CHW: centred on a square of the mean colour, for prompts with several images.
+
+    An image longer than MAX_SQUARE_SIDE_PX is reduced to that first (and is then no longer bit-exact, as nothing
+    else here). Raises OVError (BAD_INPUT) as `tile_image` does.
+    """
+    _need_rgb(image)
+    if max(image.size) > MAX_SQUARE_SIDE_PX:
+        scale = MAX_SQUARE_SIDE_PX / max(image.size)
+        width_px, height_px = (max(1, round(px * scale)) for px in image.size)
+        image = image.resize((width_px, height_px), BICUBIC)
+    side_px = geometry.image_size_px
+    red, green, blue = (int(mean * 255) for mean in geometry.image_mean)
+    square = _padded_square(image, side_px, (red, green, blue))
+    return _one_view(square, geometry)
+
+
+def squeeze_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+    """An RGB image as pixels_1CHW, squeezed into a square without padding: a frame of a video.
+
+    Raises OVError (BAD_INPUT) as `tile_image` does.
+    """
+    _need_rgb(image)
+    return _one_view(image.resize((geometry.image_size_px, geometry.image_size_px), BICUBIC), geometry)
+
+
+def _one_view(view: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+    pixels_1CHW = np.empty((1, 3, geometry.image_size_px, geometry.image_size_px), dtype=np.float32)
+    levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
+    _normalise(np.asarray(view), levels_CL, pixels_1CHW[0])
+    return pixels_1CHW
+
+
+def _need_rgb(image: Image.Image) -> None:
+    if image.mode != "RGB":
+        raise OVError(ExitCode.BAD_INPUT, f"tiling needs RGB, not mode {image.mode}", "convert the image to RGB")
+    if image.height < 1 or image.width < 1:
+        raise OVError(
+            ExitCode.BAD_INPUT,
+            f"an image of {image.height} x {image.width} px has no pixels",
+            "use another image",
+        )
+
+
+def _on_canvas(image: Image.Image, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """The image, resized to touch two sides of a black canvas and centred on it: canvas_HWC of bytes."""
+    scale_y, scale_x = height_px / image.height, width_px / image.width
+    # The longer side is exact; the other one is rounded up, unlike in grid selection and unpadding.
+    if scale_x < scale_y:
+        size_px = width_px, min(math.ceil(image.height * scale_x), height_px)
+    else:
+        size_px = min(math.ceil(image.width * scale_y), width_px), height_px
+    top, left = (height_px - size_px[1]) // 2, (width_px - size_px[0]) // 2
+    canvas_HWC = np.zeros((height_px, width_px, 3), dtype=np.uint8)
+    canvas_HWC[top : top + size_px[1], left : left + size_px[0]] = np.asarray(image.resize(size_px, BICUBIC))
+    return canvas_HWC
+
+
+def _padded_square(image: Image.Image, side_px: int, colour: tuple[int, int, int]) -> Image.Image:
+    """The image centred on a square of `colour`, resized to `side_px`, without ever holding the whole square.
+
+    Pillow resizes rows first and columns second, so rows may be done strip by strip; rows of one colour keep it.
+    """
+    square_px = max(image.size)
+    top, left = (square_px - image.height) // 2, (square_px - image.width) // 2
+    narrow = Image.new("RGB", (side_px, square_px), colour)
+    strip_rows = max(1, STRIP_PX // square_px)
+    for y in range(0, image.height, strip_rows):
+        rows = min(strip_rows, image.height - y)
+        strip = Image.new("RGB", (square_px, rows), colour)
+        strip.paste(image.crop((0, y, image.width, y + rows)), (left, 0))
+        narrow.paste(strip.resize((side_px, rows), BICUBIC), (0, top + y))
+    return narrow.resize((side_px, side_px), BICUBIC)
+
+
+@lru_cache(maxsize=8)
+def _levels(
+    rescale_factor: float, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """The normalised value of each channel's 256 levels, levels_CL, in transformers' float operations."""
+    rescaled_L = (np.arange(256, dtype=np.float64) * rescale_factor).astype(np.float32)
+    mean_C1, std_C1 = np.array(mean, dtype=np.float32)[:, None], np.array(std, dtype=np.float32)[:, None]
+    levels_CL: NDArray[np.float32] = (rescaled_L[None, :] - mean_C1) / std_C1
+    return levels_CL
+
+
+def _normalise(view_HWC: NDArray[np.uint8], levels_CL: NDArray[np.float32], out_CHW: NDArray[np.float32]) -> None:
+    for channel, levels_L in enumerate(levels_CL):
+        np.take(levels_L, view_HWC[..., channel], out=out_CHW[channel], mode="clip")
