@@ -35,6 +35,9 @@ class Engine(Protocol):
 
     name: str
 
+    def load(self, *roles: str) -> None:
+        """Load graphs (vision, projector, decoder) now; what is not loaded yet is loaded when first used."""
+
     def encode(self, pixels_NCHW: Float32) -> Float32:
         """Tiles to SigLIP features [N, P, D]; the caller bounds N."""
 

@@ -19,6 +19,11 @@ from ovengines.bundle.writer import BundleWriter
 from ovengines.errors import ExitCode, OVError
 
 
+def publish(writer: BundleWriter) -> Path:
+    writer.seal(make_manifest(writer))
+    return writer.publish()
+
+
 def make_manifest(writer: BundleWriter) -> Manifest:
     geometry = Geometry(
         image_size_px=104, patch_size_px=14, grid_pinpoints=((104, 208),), max_tiles=9, unpad_rounding="hf"
@@ -59,7 +64,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with BundleWriter(tmp_path / "b") as writer:
         writer.add_bytes("weights.data", random.Random(0).randbytes(100_000))
         writer.add_bytes("tokenizer.json", b"{}")
-        return writer.commit(make_manifest(writer))
+        return publish(writer)
 
 
 def edit_manifest(bundle: Path, **changes: object) -> None:
@@ -187,7 +192,7 @@ def test_existing_bundle_is_kept_without_force(bundle: Path) -> None:
     with BundleWriter(bundle, force=True) as writer:
         writer.add_bytes("other", b"2")
         assert (bundle / "manifest.json").read_bytes() == before
-        writer.commit(make_manifest(writer))
+        publish(writer)
     assert (bundle / "other").exists() and not (bundle / "weights.data").exists()
     assert [f.name for f in bundle.parent.iterdir() if f.name.startswith(".")] == []
 
@@ -211,7 +216,7 @@ def test_killed_writer_leaves_nothing_under_the_name_and_the_next_one_cleans_up(
     process.stdout.close()
     assert not (tmp_path / "b").exists() and len(list(tmp_path.iterdir())) == 1
     with BundleWriter(tmp_path / "b") as writer:
-        writer.commit(make_manifest(writer))
+        publish(writer)
     assert [f.name for f in tmp_path.iterdir()] == ["b"]
 
 
@@ -245,6 +250,6 @@ def test_newest_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "ovexport build" in caught.value.hint
     for name in ("old", "new"):
         with BundleWriter(tmp_path / "home" / "bundles" / name) as writer:
-            writer.commit(make_manifest(writer))
+            publish(writer)
         time.sleep(0.02)
     assert newest_bundle().name == "new"

@@ -1,7 +1,7 @@
 """Writes a bundle so that it appears under its name whole or not at all.
 
-Everything goes to `.<name>.<pid>.partial` beside the target and is renamed at the end, with the manifest written
-last. Whatever a killed build left behind is removed by the next one of the same name.
+Everything goes to `.<name>.<pid>.partial` beside the target and is renamed at the end. Whatever a killed build left
+behind is removed by the next one of the same name.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ HASH_CHUNK_BYTES = 4 << 20
 
 
 class BundleWriter:
-    """Use as a context manager: add files to `.folder`, then `commit(manifest)`; without it nothing stays."""
+    """Use as a context manager: add files to `.folder`, `seal` it, then `publish`; without that nothing stays."""
 
     def __init__(self, target: Path, *, force: bool = False) -> None:
         self.target = Path(os.path.abspath(target))
         self.folder = self.target.parent / f".{self.target.name}.{os.getpid()}.partial"
-        self.unhashed: list[str] = []
         check_target(self.target, force)
 
     def __enter__(self) -> BundleWriter:
@@ -45,14 +44,16 @@ class BundleWriter:
             (self.folder / name).write_bytes(data)
 
     def file_specs(self) -> tuple[FileSpec, ...]:
-        """Size and hash of everything written so far, except the reports, which are for people."""
-        names = sorted(f.name for f in self.folder.iterdir() if f.name not in self.unhashed)
-        return tuple(_file_spec(self.folder / name) for name in names)
+        """Size and hash of everything written so far."""
+        return tuple(_file_spec(file) for file in sorted(self.folder.iterdir()))
 
-    def commit(self, manifest: Manifest) -> Path:
-        """Write the manifest and move the bundle to its place; an older one there is replaced."""
+    def seal(self, manifest: Manifest) -> None:
+        """Write the manifest: from now on `folder` can be opened as a bundle, and only reports may be added."""
+        self.add_bytes("manifest.json", to_json(manifest).encode())
+
+    def publish(self) -> Path:
+        """Move the sealed bundle to its place; an older one there is replaced."""
         with disk_errors(self.folder):
-            self.add_bytes("manifest.json", to_json(manifest).encode())
             for file in self.folder.iterdir():
                 _sync(file)
             old = self.target.parent / f".{self.target.name}.{os.getpid()}.old"

@@ -45,6 +45,10 @@ class OnnxRuntimeEngine:
             self._sessions[role] = open_session(self.bundle, role, self.threads)
         return self._sessions[role]
 
+    def load(self, *roles: str) -> None:
+        for role in roles:
+            self.session(role)
+
     def encode(self, pixels_NCHW: Float32) -> Float32:
         return self._run("vision", {"pixel_values": pixels_NCHW})
 

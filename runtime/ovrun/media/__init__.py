@@ -1,0 +1,1 @@
+"""From untrusted bytes to RGB pixels: everything that knows file formats."""

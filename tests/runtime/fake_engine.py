@@ -1,0 +1,189 @@
+"""A tiny bundle and a fake engine whose every logit depends on every token and visual row seen so far.
+
+The fake stands in for graphs: an error in chunking, in positions or in rewinding changes its answers. Its logits are a
+function of a rolling hash, so nothing about them can be right by chance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from ovengines.bundle.manifest import (
+    LAYOUT_VERSION,
+    SEMANTICS_VERSION,
+    Geometry,
+    GraphSpec,
+    Manifest,
+    ModelSpec,
+    TensorSpec,
+)
+from ovengines.bundle.writer import BundleWriter
+from ovkernels import bilinear_token_pool
+
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"]
+IMAGE_TOKEN_ID = SPECIALS.index("<image>")
+CORPUS = [
+    "what is shown in this image? a red circle and two blue squares.",
+    "describe this image 图像 😀 😃 naïve café",
+]
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for part in m['content'] %}"
+    "{{ part['text'] }}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+GEOMETRY = Geometry(
+    image_size_px=28,
+    patch_size_px=14,
+    grid_pinpoints=tuple((28 * rows, 28 * columns) for rows in (1, 2, 3) for columns in (1, 2, 3)),
+    max_tiles=9,
+    unpad_rounding="hf",
+)
+WIDTH = 8
+
+
+def make_tokenizer() -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=SPECIALS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS * 20, trainer)
+    return tokenizer
+
+
+def make_model(vocab_size: int, max_positions: int = 256) -> ModelSpec:
+    return ModelSpec(
+        name="fake",
+        vision_hidden=WIDTH,
+        hidden=WIDTH,
+        vocab_size=vocab_size,
+        num_layers=1,
+        num_heads=1,
+        num_kv_heads=1,
+        head_dim=WIDTH,
+        max_positions=max_positions,
+        image_token_id=IMAGE_TOKEN_ID,
+        video_token_id=SPECIALS.index("<video>"),
+        pad_token_id=0,
+        eos_token_ids=(SPECIALS.index("<|im_end|>"),),
+        geometry=GEOMETRY,
+    )
+
+
+def write_bundle(folder: Path, max_positions: int = 256) -> Path:
+    tokenizer = make_tokenizer()
+    scalar = (TensorSpec(name="x", dtype="float32", shape=("N",)),)
+    with BundleWriter(folder) as writer:
+        writer.add_bytes("tokenizer.json", tokenizer.to_str().encode())
+        writer.add_bytes("chat_template.jinja", TEMPLATE.encode())
+        graphs = []
+        for role in ("vision", "projector", "decoder"):
+            writer.add_bytes(f"{role}.onnx", role.encode())
+            graphs.append(
+                GraphSpec(role=role, target="ort", file=f"{role}.onnx", data_files=(), inputs=scalar, outputs=scalar)
+            )
+        writer.seal(
+            Manifest(
+                layout_version=LAYOUT_VERSION,
+                semantics_version=SEMANTICS_VERSION,
+                created_by="tests",
+                source="tests/fake",
+                source_revision=None,
+                source_sha256="0" * 64,
+                precision="fp32",
+                model=make_model(tokenizer.get_vocab_size(), max_positions),
+                graphs=tuple(graphs),
+                files=writer.file_specs(),
+            )
+        )
+        return writer.publish()
+
+
+@dataclass
+class FakeCache:
+    """Holds the rolling hash after each token in place of keys and values."""
+
+    capacity: int
+    states: list[bytes] = field(default_factory=list)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(self.states)]
+
+    def rewind(self, slot: int, length: int) -> None:
+        assert slot == 0 and 0 <= length <= len(self.states)
+        del self.states[length:]
+
+
+class FakeEngine:
+    """See the module. `batches` and `chunks` record what it was asked."""
+
+    name = "fake-cpu"
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model = model
+        self.loaded: set[str] = set()
+        self.batches: list[int] = []
+        self.chunks: list[tuple[int, int]] = []  # (tokens, logits rows) of each decode
+        self.forced: list[int] = []  # tokens to make the likeliest, one per row of logits given
+        random = np.random.default_rng(0)
+        self._mixer = random.standard_normal((3 * 14 * 14, WIDTH)).astype(np.float32)
+        self._newline_1D = random.standard_normal((1, WIDTH)).astype(np.float32)
+
+    def load(self, *roles: str) -> None:
+        self.loaded.update(roles)
+
+    def encode(self, pixels_NCHW: np.ndarray) -> np.ndarray:
+        assert pixels_NCHW.dtype == np.float32 and pixels_NCHW.shape[1:] == (3, 28, 28)
+        self.batches.append(len(pixels_NCHW))
+        patches = pixels_NCHW.reshape(-1, 3, 2, 14, 2, 14).transpose(0, 2, 4, 1, 3, 5)
+        return patches.reshape(len(pixels_NCHW), 4, -1) @ self._mixer
+
+    def project(self, features_NPD: np.ndarray, indices_T4: np.ndarray, weights_T4: np.ndarray) -> np.ndarray:
+        rows_RD = np.concatenate([features_NPD.reshape(-1, WIDTH), self._newline_1D])
+        return np.asarray(bilinear_token_pool(rows_RD, indices_T4, weights_T4))
+
+    def new_cache(self, capacity: int, slots: int = 1) -> FakeCache:
+        assert slots == 1 and 0 < capacity <= self.model.max_positions
+        return FakeCache(capacity)
+
+    def decode(
+        self,
+        cache: FakeCache,
+        ids_BS: np.ndarray,
+        *,
+        logits_index_BK: np.ndarray,
+        embed_index_BS: np.ndarray | None = None,
+        image_embeds_TD: np.ndarray | None = None,
+        slots: slice | None = None,
+    ) -> np.ndarray:
+        assert ids_BS.dtype == logits_index_BK.dtype == np.int64
+        assert len(ids_BS) == len(logits_index_BK) == 1
+        rows = np.full_like(ids_BS, -1) if embed_index_BS is None else embed_index_BS
+        self.chunks.append((ids_BS.shape[1], logits_index_BK.shape[1]))
+        first = len(cache.states)
+        assert first + ids_BS.shape[1] <= cache.capacity
+        for id_, row in zip(ids_BS[0], rows[0], strict=True):
+            seen = cache.states[-1] if cache.states else b""
+            # Rounded, so that the order of float additions in batches of tiles does not show.
+            what = np.round(image_embeds_TD[row], 3).tobytes() if row >= 0 else str(int(id_)).encode()
+            cache.states.append(hashlib.sha256(seen + b"|" + what).digest())
+        picked = [cache.states[first + k] for k in logits_index_BK[0]]
+        return np.stack([self._logits_V(s) for s in picked])[None] if picked else np.empty((1, 0, 0), np.float32)
+
+    def _logits_V(self, state: bytes) -> np.ndarray:
+        random = np.random.default_rng(int.from_bytes(state[:8], "little"))
+        logits_V = random.standard_normal(self.model.vocab_size).astype(np.float32) * 3
+        if self.forced:
+            logits_V[self.forced.pop(0)] = 100
+        return logits_V
