@@ -83,7 +83,7 @@ def _attention(
 ) -> str:
     b, path = forms.builder, f"{LM}.layers.{layer}.self_attn"
     heads, width = (config.num_heads, config.num_kv_heads), config.head_dim
-    shape = ["batch", config.num_kv_heads, "capacity", width]
+    shape: list[int | str] = ["batch", config.num_kv_heads, "capacity", width]
     past = tuple(b.input(f"past_key_values.{layer}.{kind}", forms.dtype, shape) for kind in ("key", "value"))
     names = tuple(f"{path}.{kind}_proj" for kind in "qkv")
     rows = (heads[0] + 2 * heads[1]) * width

@@ -6,7 +6,7 @@ Mirrors ovexport/model/projector.py and OneVision.pool; the plan carries all of 
 
 from __future__ import annotations
 
-from onnx import helper
+from onnx import FunctionProto, helper
 
 from ovexport.graphs.builder import GraphBuilder
 from ovexport.graphs.forms import Linear
@@ -36,7 +36,7 @@ def build_projector(forms: OrtForms, config: OneVisionConfig, linear_form: str) 
     return b
 
 
-def token_pool_function() -> object:
+def token_pool_function() -> FunctionProto:
     """BilinearTokenPool as a function of standard operators, inlined when ONNX Runtime loads the graph.
 
     One Gather and a row-vector product per token: the fastest of the forms tried (docs/log.md), at twice the peak

@@ -14,13 +14,18 @@ ALIGN_BYTES = 4096  # so that an engine can map each weight from the file
 Progress = Callable[[int], None]  # bytes written since the last call
 
 
+def data_file_name(file: str) -> str:
+    """Where the weights of a graph file are."""
+    return f"{file}.data"
+
+
 def write_graph(graph: GraphBuilder, folder: Path, file: str, *, progress: Progress | None = None) -> list[str]:
     """Write `folder/file` and, beside it, `file.data`; returns the names of the data files.
 
     Peak memory is one piece of one weight. Raises OSError as the disk does.
     """
     model = graph.model()
-    data_file = f"{file}.data"
+    data_file = data_file_name(file)
     if graph.weights:
         with open(folder / data_file, "wb") as stream:
             for name, weight in graph.weights.items():

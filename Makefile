@@ -1,0 +1,60 @@
+# Everything that a person runs. The first two work on a fresh machine with Python 3.11 and a package index.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO_IMAGE := examples/shapes.png
+DEMO_PROMPT := How many shapes are there?
+
+.PHONY: help demo test test-slow test-transformers-4 lint type bench-gates ov-tiny clean
+
+help:           ## this list
+	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: *##' Makefile | sed 's/:.*##/\t/' | expand -t 22
+
+demo: $(VENV)/.demo  ## build a bundle from the embedded model and ask it about a picture
+	$(BIN)/ovexport build --force
+	$(BIN)/ovrun $(DEMO_IMAGE)
+	$(BIN)/ovrun $(DEMO_IMAGE) -p "$(DEMO_PROMPT)"
+
+test: $(VENV)/.test lint type  ## lint, types and the whole test suite (under 12 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.test  ## what takes minutes or gigabytes: real shapes, build memory
+	$(BIN)/python -m pytest -m slow
+
+test-transformers-4: $(VENV)/.test4  ## parity against transformers 4.57 in an environment of its own
+	$(VENV)4/bin/python -m pytest -n 2 -m "not slow" tests/model tests/tiling tests/parity tests/checkpoint
+
+lint: $(VENV)/.test  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/.test  ## mypy
+	$(BIN)/mypy
+
+bench-gates: $(VENV)/.test  ## the speed and memory figures of the README, measured here (about 20 minutes)
+	$(BIN)/python -m benchmarks.gates
+
+ov-tiny: $(VENV)/.test  ## train the embedded model again from nothing (about 25 minutes)
+	$(BIN)/python -m ovexport.train.tiny --out runs/ov-tiny
+
+clean:          ## remove environments and caches
+	rm -rf $(VENV) $(VENV)4 .pytest_cache .ruff_cache .mypy_cache build *.egg-info
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@sh .ci/check_torch.sh $(BIN)/pip
+	$(PIP) torch
+	$(PIP) -e '.[cpu,export]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) -e '.[cpu,export,dev]'
+	@touch $@
+
+$(VENV)/.test4: $(VENV)/.test
+	$(PYTHON) -m venv $(VENV)4
+	$(VENV)4/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(VENV)4/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[cpu,export]' 'transformers==4.57.6' pytest pytest-xdist hypothesis psutil
+	@touch $@

@@ -1,0 +1,116 @@
+"""CHECKPOINT -> BUNDLE in one screenful: plan, write the graphs, compute PyTorch's answers, compare, publish.
+
+The bundle appears under its name only if it passed; peak memory is kept low by never holding a part twice
+(the weights are streamed, PyTorch's side is computed and dropped before an engine is opened).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ovexport
+from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Manifest
+from ovengines.bundle.reader import open_bundle
+from ovengines.bundle.writer import BundleWriter, disk_errors
+from ovengines.home import bundles_dir
+from ovexport.checkpoint import Checkpoint
+from ovexport.graphs.write import write_graph
+from ovexport.plan import BuildPlan, check_disk, graph_specs
+from ovexport.progress import Bars
+from ovexport.verify.compare import verify_bundle
+from ovexport.verify.full import drawn_samples, full_check
+from ovexport.verify.reference import Progress, Reference, make_reference
+from ovexport.verify.report import Report, write_report
+from ovrun.log import logger
+
+REFERENCE_FILE = "reference.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """Where the bundle is, and how it compared (None with --verify off)."""
+
+    path: Path
+    report: Report | None
+
+
+def default_target(checkpoint_name: str, precision: str) -> Path:
+    """`$OV_HOME/bundles/<last part of the name>-<precision>`."""
+    return bundles_dir() / f"{checkpoint_name.rstrip('/').rsplit('/', 1)[-1]}-{precision}"
+
+
+def build_bundle(
+    checkpoint: Checkpoint, plan: BuildPlan, target: Path, *, verify: str, force: bool, bars: Bars
+) -> Built:
+    """Write, verify (off, quick or full) and publish a bundle.
+
+    The checkpoint is closed as soon as it is not needed any more, to give its memory back.
+
+    Raises:
+        OVError: LIMIT_EXCEEDED (disk), USAGE (target exists), PARITY_FAILED (nothing is published then).
+    """
+    with BundleWriter(target, force=force) as writer:
+        check_disk(plan, writer.target)
+        _write_graphs(plan, writer, bars)
+        writer.add_bytes("tokenizer.json", checkpoint.tokenizer_json)
+        writer.add_bytes("chat_template.jinja", checkpoint.chat_template.encode())
+        reference = _write_reference(checkpoint, writer, bars) if verify != "off" else None
+        writer.seal(_manifest(checkpoint, plan, writer))
+        if verify != "full":
+            checkpoint.close()
+        report = _verify(writer.folder, reference, checkpoint, verify, bars) if reference else None
+        return Built(path=writer.publish(), report=report)
+
+
+def _write_graphs(plan: BuildPlan, writer: BundleWriter, bars: Bars) -> None:
+    for row, graph in plan.graphs:
+        total = sum(weight.size_bytes for weight in graph.weights.values())
+        with bars.bytes(f"writing {row.file}", total) as advance, disk_errors(writer.folder):
+            write_graph(graph, writer.folder, row.file, progress=advance)
+
+
+def _write_reference(checkpoint: Checkpoint, writer: BundleWriter, bars: Bars) -> Reference:
+    with bars.steps("computing PyTorch's outputs") as progress:
+        reference = make_reference(checkpoint, progress=progress)
+    with disk_errors(writer.folder):
+        reference.save(writer.folder / REFERENCE_FILE)
+    return reference
+
+
+def _verify(folder: Path, reference: Reference, checkpoint: Checkpoint, level: str, bars: Bars) -> Report:
+    with bars.steps("comparing with PyTorch") as progress:
+        report = verify_folder(folder, reference, checkpoint if level == "full" else None, progress=progress)
+    if not report.passed:
+        logger.error("\n%s", report.table())
+    report.raise_if_failed()
+    return report
+
+
+def verify_folder(
+    folder: Path, reference: Reference, checkpoint: Checkpoint | None, *, progress: Progress | None = None
+) -> Report:
+    """Compare the bundle in `folder` with PyTorch and write its reports; whole answers too if a checkpoint is given."""
+    bundle = open_bundle(folder)
+    report = verify_bundle(bundle, reference, progress=progress)
+    if checkpoint:
+        samples = drawn_samples(bundle.manifest.model.geometry)
+        report = report.with_answers(full_check(folder, checkpoint, samples, progress=progress))
+    with disk_errors(folder):
+        write_report(report, folder)
+    return report
+
+
+def _manifest(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter) -> Manifest:
+    return Manifest(
+        layout_version=LAYOUT_VERSION,
+        semantics_version=SEMANTICS_VERSION,
+        created_by=f"ovexport {ovexport.__version__}",
+        source=checkpoint.name,
+        source_revision=checkpoint.revision,
+        source_sha256=checkpoint.sha256(),
+        precision=plan.precision,
+        model=plan.model,
+        graphs=graph_specs(plan),
+        files=writer.file_specs(),
+    )

@@ -1,0 +1,148 @@
+"""What a build will do, before it does it: files with their sizes, and the memory and disk that it needs.
+
+The graphs are built as promises (no weight is read), so that sizes are exact and a plan takes a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovengines.bundle.manifest import GraphSpec, ModelSpec
+from ovengines.errors import ExitCode, OVError
+from ovexport.checkpoint import Checkpoint
+from ovexport.graphs.builder import GraphBuilder
+from ovexport.graphs.table import ORT_GRAPHS, GraphRow, build_graph
+from ovexport.graphs.write import data_file_name
+from ovexport.model.config import OneVisionConfig
+from ovexport.precision.policy import Policy, policy_for
+
+TARGETS = ("ort", "tensorrt", "all")
+IMPORTS_BYTES = 600 << 20  # torch, onnx and onnxruntime themselves, measured
+SMALL_FILES_BYTES = 32 << 20  # tokenizer, reference outputs, reports
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """Everything decided before the first weight is read."""
+
+    name: str
+    precision: str
+    policy: Policy
+    model: ModelSpec
+    graphs: tuple[tuple[GraphRow, GraphBuilder], ...]
+    source_bytes: int
+    peak_memory_bytes: int
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(size for _, size in self.file_sizes())
+
+    def file_sizes(self) -> list[tuple[str, int]]:
+        return [(row.file, sum(w.size_bytes for w in graph.weights.values())) for row, graph in self.graphs]
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "model": self.name,
+            "precision": self.precision,
+            "why": self.policy.why,
+            "weights": {part: getattr(self.policy, part) for part in ("vision", "projector", "decoder", "table")},
+            "activations": self.policy.activations,
+            "files_bytes": dict(self.file_sizes()),
+            "source_bytes": self.source_bytes,
+            "disk_bytes": self.weights_bytes + SMALL_FILES_BYTES,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+def check_target(target: str) -> None:
+    """Raise OVError (USAGE) for a target that this version can't write."""
+    if target != "ort":
+        raise OVError(
+            ExitCode.USAGE,
+            f"target {target} is not written by this version",
+            "leave --target out: the ONNX Runtime bundle runs on every machine",
+        )
+
+
+def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan:
+    """Decide graphs and sizes. Raises OVError (USAGE) for a precision or target that can't be had."""
+    check_target(target)
+    policy = policy_for(precision, target)
+    graphs = tuple((row, build_graph(row, checkpoint.config, policy, checkpoint.tensor)) for row in ORT_GRAPHS)
+    largest_graph = max(sum(w.size_bytes for w in graph.weights.values()) for _, graph in graphs)
+    return BuildPlan(
+        name=checkpoint.name,
+        precision=precision,
+        policy=policy,
+        model=model_spec(checkpoint.name, checkpoint.config),
+        graphs=graphs,
+        source_bytes=checkpoint.tensor_bytes,
+        # Either the mapped checkpoint with one part's reference running over it, or one graph in its engine.
+        peak_memory_bytes=IMPORTS_BYTES + max(checkpoint.tensor_bytes * 5 // 4, largest_graph * 5 // 4),
+    )
+
+
+def model_spec(name: str, config: OneVisionConfig) -> ModelSpec:
+    language = config.language
+    return ModelSpec(
+        name=name,
+        vision_hidden=config.vision.hidden,
+        hidden=language.hidden,
+        vocab_size=language.vocab_size,
+        num_layers=language.num_layers,
+        num_heads=language.num_heads,
+        num_kv_heads=language.num_kv_heads,
+        head_dim=language.head_dim,
+        max_positions=language.max_positions,
+        image_token_id=config.image_token_id,
+        video_token_id=config.video_token_id,
+        pad_token_id=config.pad_token_id,
+        eos_token_ids=config.eos_token_ids,
+        geometry=config.geometry,
+    )
+
+
+def graph_specs(plan: BuildPlan) -> tuple[GraphSpec, ...]:
+    """The manifest's description of each graph."""
+    return tuple(
+        GraphSpec(
+            role=row.role,
+            target="ort",
+            file=row.file,
+            data_files=(data_file_name(row.file),) if graph.weights else (),
+            inputs=tuple(graph.inputs),
+            outputs=tuple(graph.outputs),
+            cache_form=row.cache_form,
+        )
+        for row, graph in plan.graphs
+    )
+
+
+def check_disk(plan: BuildPlan, target: Path) -> None:
+    """Raise OVError (LIMIT_EXCEEDED) if the bundle will not fit where it is to go."""
+    folder = next(p for p in (target, *target.parents) if p.exists())
+    free, needed = shutil.disk_usage(folder).free, plan.weights_bytes + SMALL_FILES_BYTES
+    if free < needed:
+        raise OVError(
+            ExitCode.LIMIT_EXCEEDED,
+            f"the bundle needs {needed / 1e9:.2f} GB, and the disk of {folder} has {free / 1e9:.2f} GB left",
+            "free some space, choose another disk with -o, or a smaller precision",
+        )
+
+
+def describe(plan: BuildPlan) -> str:
+    """The plan as lines for a person."""
+    rows = [f"  {name:<18} {size / 1e6:10.1f} MB" for name, size in plan.file_sizes()]
+    weights = ", ".join(f"{p} {getattr(plan.policy, p)}" for p in ("vision", "projector", "decoder", "table"))
+    return "\n".join(
+        [
+            f"{plan.name} in {plan.precision}: {plan.policy.why}",
+            f"activations {plan.policy.activations}; weights: {weights}",
+            *rows,
+            f"  {'source weights':<18} {plan.source_bytes / 1e6:10.1f} MB",
+            f"  {'disk needed':<18} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.1f} MB",
+            f"  {'peak memory, about':<18} {plan.peak_memory_bytes / 1e6:10.1f} MB",
+        ]
+    )

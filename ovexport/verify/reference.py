@@ -1,0 +1,205 @@
+"""PyTorch's side of the comparison: each stage's inputs and outputs in float32, computed one part at a time.
+
+Tower, projector and language model are brought to life one after the other over the checkpoint's mapped tensors and
+dropped again, so memory stays near the bytes of the checkpoint. Saved in the bundle as reference.npz.
+
+Axes: N tiles, P patches of a tile, D width, F kept patches, T visual tokens, S positions, K kept positions,
+V vocabulary, G greedy tokens.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ovengines.errors import ExitCode, OVError
+from ovexport.model import KVCache, OneVision, OneVisionConfig, weights_upcast
+from ovexport.precision.policy import Policy
+from ovexport.verify.probe import GREEDY_TOKENS, Probe, make_probe
+from ovexport.verify.rounded import has_rounded_decoder, rounded_logits
+
+Progress = Callable[[str, int, int], None]  # (step, steps done, steps in all)
+STEPS = 4
+# What np.load and reading an array raise for a file that is none of ours.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+
+
+class TensorFolder(Protocol):
+    """What is needed of `ovexport.checkpoint.Checkpoint`; tensors go by the parameter names of `OneVision`."""
+
+    @property
+    def config(self) -> OneVisionConfig: ...
+
+    def tensor(self, name: str) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """Inputs (first block) and PyTorch's outputs (second block).
+
+    `features_FD` are the rows of the tower's output, flat over tiles, that the plan names: `features_rows_F`. The
+    projector is fed with those and zeros elsewhere, which gives the same visual tokens.
+    """
+
+    pixels_NCHW: NDArray[np.float32]
+    indices_T4: NDArray[np.int32]
+    weights_T4: NDArray[np.float32]
+    input_ids_S: NDArray[np.int64]
+    embed_index_S: NDArray[np.int64]
+    prompt_tokens: NDArray[np.int64]  # scalar: the positions after it are fed one at a time
+    logits_positions_K: NDArray[np.int64]
+    seed: NDArray[np.int64]  # scalar
+
+    features_rows_F: NDArray[np.int64]
+    features_FD: NDArray[np.float32]
+    patches: NDArray[np.int64]  # scalar: P
+    image_embeds_TD: NDArray[np.float32]
+    logits_KV: NDArray[np.float32]
+    rounded_logits_KV: NDArray[np.float32]  # with the bundle's rounded weights (rounded.py); K is 0 if not asked for
+    greedy_ids_G: NDArray[np.int64]
+    torch_version: NDArray[np.str_]  # scalar
+
+    @property
+    def features_NPD(self) -> NDArray[np.float32]:
+        """The projector's input."""
+        num_tiles, patches = len(self.pixels_NCHW), int(self.patches)
+        flat_RD = np.zeros((num_tiles * patches, self.features_FD.shape[1]), np.float32)
+        flat_RD[self.features_rows_F] = self.features_FD
+        return flat_RD.reshape(num_tiles, patches, -1)
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz (compressed, no pickle). Raises OSError as the disk does."""
+        with open(path, "wb") as stream:
+            np.savez_compressed(stream, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Reference:
+        """Raises OVError (BUNDLE_INVALID) for a file that is not one of `save`."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        except _DAMAGED as err:
+            raise OVError(
+                ExitCode.BUNDLE_INVALID, f"{Path(path).name} can't be read: {err}", "build the bundle again"
+            ) from err
+
+
+def make_reference(
+    checkpoint: TensorFolder, *, seed: int = 0, policy: Policy | None = None, progress: Progress | None = None
+) -> Reference:
+    """Ask PyTorch, in float32 whatever the weights are stored in.
+
+    With the `policy` of an int8 or int4 bundle the language model is asked a second time, its weights rounded as there.
+    Peak memory is the mapped pages of the weights plus about 0.3 GB at the real shapes.
+    """
+    report = progress or (lambda step, done, total: None)
+    probe = make_probe(checkpoint.config, seed)
+    with torch.device("meta"):
+        model = OneVision(checkpoint.config).eval()
+    with torch.no_grad():
+        report("vision tower", 0, STEPS)
+        features_NPD = _features(model, checkpoint, probe)
+        report("projector", 1, STEPS)
+        image_embeds_TD = _image_embeds(model, checkpoint, features_NPD, probe)
+        report("language model", 2, STEPS)
+        fill_part(model.language_model, "language_model", checkpoint)
+        logits_KV, greedy_ids = _logits(model, image_embeds_TD, probe)
+        report("language model, weights rounded", 3, STEPS)
+        rounded_KV = _rounded_logits(model, image_embeds_TD, probe, policy)
+        report("language model", STEPS, STEPS)
+    rows_F = _rows_used(probe)
+    return Reference(
+        pixels_NCHW=probe.pixels_NCHW,
+        indices_T4=probe.plan.indices_T4,
+        weights_T4=probe.plan.weights_T4,
+        input_ids_S=probe.input_ids_S,
+        embed_index_S=probe.embed_index_S,
+        prompt_tokens=np.array(probe.prompt_tokens),
+        logits_positions_K=probe.logits_positions_K,
+        seed=np.array(seed),
+        features_rows_F=rows_F,
+        features_FD=features_NPD.flatten(0, 1)[torch.from_numpy(rows_F)].numpy(),
+        patches=np.array(features_NPD.shape[1]),
+        image_embeds_TD=image_embeds_TD.numpy(),
+        logits_KV=logits_KV.numpy(),
+        rounded_logits_KV=rounded_KV.numpy(),
+        greedy_ids_G=np.array(greedy_ids, np.int64),
+        torch_version=np.array(torch.__version__),
+    )
+
+
+def fill_part(part: nn.Module, prefix: str, checkpoint: TensorFolder) -> None:
+    """Give a module on the meta device the checkpoint's own tensors: no copy, stored dtype."""
+    state = {name: checkpoint.tensor(f"{prefix}.{name}") for name, _ in part.named_parameters()}
+    part.load_state_dict(state, assign=True)
+    part.requires_grad_(False)
+
+
+def _features(model: OneVision, checkpoint: TensorFolder, probe: Probe) -> torch.Tensor:
+    fill_part(model.vision_tower, "vision_tower", checkpoint)
+    with weights_upcast(model.vision_tower):
+        pixels = torch.from_numpy(probe.pixels_NCHW)
+        features_NPD = torch.cat([model.vision_tower(tile_1CHW) for tile_1CHW in pixels.split(1)])
+    model.vision_tower.to("meta")
+    return features_NPD
+
+
+def _image_embeds(
+    model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe
+) -> torch.Tensor:
+    fill_part(model.projector, "projector", checkpoint)
+    model.image_newline = nn.Parameter(checkpoint.tensor("image_newline").float(), requires_grad=False)
+    with weights_upcast(model.projector):
+        image_embeds_TD = model.pool(features_NPD, probe.plan)
+    model.projector.to("meta")
+    return image_embeds_TD
+
+
+def _logits(model: OneVision, image_embeds_TD: torch.Tensor, probe: Probe) -> tuple[torch.Tensor, list[int]]:
+    """Logits of the kept positions in one pass without a cache, and a greedy answer to the prompt with one."""
+    language_model = model.language_model
+    with weights_upcast(language_model):
+        embeds_1SD = model.merge(*_prompt(probe, image_embeds_TD))
+        hidden_SD = language_model(embeds_1SD)[0]
+        logits_KV = language_model.logits(hidden_SD[torch.from_numpy(probe.logits_positions_K)])
+        return logits_KV, _greedy(model, embeds_1SD[:, : probe.prompt_tokens])
+
+
+def _rounded_logits(
+    model: OneVision, image_embeds_TD: torch.Tensor, probe: Probe, policy: Policy | None
+) -> torch.Tensor:
+    if policy is None or not has_rounded_decoder(policy):
+        return torch.zeros(0, model.config.language.vocab_size)
+    positions_K = torch.from_numpy(probe.logits_positions_K)
+    return rounded_logits(model, policy, *_prompt(probe, image_embeds_TD), positions_K)
+
+
+def _prompt(probe: Probe, image_embeds_TD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ids_1S, index_1S = torch.from_numpy(probe.input_ids_S)[None], torch.from_numpy(probe.embed_index_S)[None]
+    return ids_1S, image_embeds_TD, index_1S
+
+
+def _greedy(model: OneVision, embeds_1SD: torch.Tensor) -> list[int]:
+    """Always GREEDY_TOKENS of them: an end-of-sequence id is a token like any other here."""
+    cache: KVCache = []
+    ids: list[int] = []
+    while len(ids) < GREEDY_TOKENS:
+        hidden_1SD = model.language_model(embeds_1SD, cache=cache)
+        ids.append(int(model.language_model.logits(hidden_1SD[:, -1]).argmax()))
+        embeds_1SD = model.language_model.embed(torch.tensor([[ids[-1]]]))
+    return ids
+
+
+def _rows_used(probe: Probe) -> NDArray[np.int64]:
+    """Source rows that some token takes with a weight, the newline left out."""
+    rows = np.unique(probe.plan.indices_T4[probe.plan.weights_T4 != 0]).astype(np.int64)
+    return rows[rows < probe.plan.newline_row]

@@ -1,0 +1,41 @@
+"""One thread for torch, a home for stamps, and models and references that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from verify_bundles import RandomCheckpoint, random_checkpoint, small_config
+
+from ovexport.precision.policy import PRECISIONS
+from ovexport.verify.reference import Reference, make_reference
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_own_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OV_HOME", str(tmp_path_factory.getbasetemp() / "verify-home"))
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def checkpoints() -> Callable[[int], RandomCheckpoint]:
+    """A seed's random model: untied, so that greedy answers are no fixed point."""
+    return cache(lambda seed: random_checkpoint(small_config(tied=seed % 2 == 1), seed))
+
+
+@pytest.fixture(scope="session")
+def references(checkpoints: Callable[[int], RandomCheckpoint]) -> Callable[[int, str], Reference]:
+    return cache(lambda seed, precision: make_reference(checkpoints(seed), seed=seed, policy=PRECISIONS[precision]))
+
+
+@pytest.fixture
+def bundle_folder(tmp_path: Path) -> Path:
+    return tmp_path / "bundle"
