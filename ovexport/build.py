@@ -55,7 +55,7 @@ def build_bundle(
         _write_graphs(plan, writer, bars)
         writer.add_bytes("tokenizer.json", checkpoint.tokenizer_json)
         writer.add_bytes("chat_template.jinja", checkpoint.chat_template.encode())
-        reference = _write_reference(checkpoint, writer, bars) if verify != "off" else None
+        reference = _write_reference(checkpoint, plan, writer, bars) if verify != "off" else None
         writer.seal(_manifest(checkpoint, plan, writer))
         if verify != "full":
             checkpoint.close()
@@ -70,9 +70,9 @@ def _write_graphs(plan: BuildPlan, writer: BundleWriter, bars: Bars) -> None:
             write_graph(graph, writer.folder, row.file, progress=advance)
 
 
-def _write_reference(checkpoint: Checkpoint, writer: BundleWriter, bars: Bars) -> Reference:
+def _write_reference(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter, bars: Bars) -> Reference:
     with bars.steps("computing PyTorch's outputs") as progress:
-        reference = make_reference(checkpoint, progress=progress)
+        reference = make_reference(checkpoint, policy=plan.policy, progress=progress)
     with disk_errors(writer.folder):
         reference.save(writer.folder / REFERENCE_FILE)
     return reference

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovkernels import reference
+from ovkernels.reference import bilinear_token_pool as numpy_token_pool
 
 Pool = Callable[[NDArray[Any], NDArray[Any], NDArray[np.float32]], NDArray[Any]]
 
-TOKEN_POOL: dict[str, Pool] = {"numpy": reference.bilinear_token_pool}
+TOKEN_POOL: dict[str, Pool] = {"numpy": numpy_token_pool}
 
 
 def bilinear_token_pool(

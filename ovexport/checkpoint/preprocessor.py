@@ -30,8 +30,7 @@ class PixelRules:
 def read_pixel_rules(
     folder: Path, image_size_px: int, grid_pinpoints: tuple[tuple[int, int], ...] | None
 ) -> PixelRules:
-    """Check the image processor against the model (None: it has no pinpoints to compare) and return its
-    numbers.
+    """Check the image processor against the model (None: no pinpoints to compare); its numbers.
 
     Raises OVError (BAD_INPUT) where the two disagree, or for a step that the runtime does not have.
     """

@@ -92,8 +92,7 @@ def place_token(tokenizer: Tokenizer, token: str, wanted_id: int | None) -> int:
 
 
 def find_special_ids(folder: Path, top: Fields, tokenizer: Tokenizer, image: int, video: int | None) -> SpecialIds:
-    """End of sequence and padding: generation_config.json, config.json, text_config, then the tokenizer's
-    own.
+    """End and padding: of generation_config.json, config.json, text_config, then the tokenizer's own.
 
     Raises OVError (BAD_INPUT) if none of them says when an answer ends.
     """

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from ovengines.bundle.manifest import TensorSpec
 
 MICROSOFT = "com.microsoft"

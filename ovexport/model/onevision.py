@@ -169,8 +169,7 @@ class OneVision(nn.Module):
 
 def _init_leaf(module: nn.Module) -> None:
     """normal(0, 0.02) weights and zero biases; norms keep their ones."""
-    # Without storage there is nothing to fill, and filling it slowly loads half of torch.
-    if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)) and not module.weight.is_meta:
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)):
         nn.init.normal_(module.weight, std=0.02)
         if getattr(module, "bias", None) is not None:
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from PIL import Image
 def draw_picture(height_px: int, width_px: int, seed: int) -> Image.Image:
     """An RGB picture of sky, sun, hills, house and grass; the same for the same arguments."""
     rng = np.random.default_rng(seed)
-    y_HW, x_HW = np.mgrid[0:1:height_px * 1j, 0:1:width_px * 1j]
+    y_HW, x_HW = np.mgrid[0 : 1 : height_px * 1j, 0 : 1 : width_px * 1j]
     canvas_HWC = _sky(y_HW)
     _paint(canvas_HWC, (x_HW - 0.78) ** 2 + (y_HW - 0.2) ** 2 < 0.012, (1.0, 0.88, 0.45))
     for base, colour in ((0.50, (0.34, 0.45, 0.52)), (0.60, (0.26, 0.42, 0.30))):

@@ -153,9 +153,7 @@ def _features(model: OneVision, checkpoint: TensorFolder, probe: Probe) -> torch
     return features_NPD
 
 
-def _image_embeds(
-    model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe
-) -> torch.Tensor:
+def _image_embeds(model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe) -> torch.Tensor:
     fill_part(model.projector, "projector", checkpoint)
     model.image_newline = nn.Parameter(checkpoint.tensor("image_newline").float(), requires_grad=False)
     with weights_upcast(model.projector):

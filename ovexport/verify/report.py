@@ -202,7 +202,7 @@ def write_report(report: Report, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-_ROW_TITLES = ("stage", "output", "max error", "mean error", "rms error", "limit", "cosine", "argmax", "greedy", "")
+_ROW_TITLES = ("stage", "output", "max error", "mean error", "rms error", "rms limit", "cosine", "argmax", "greedy", "")
 _ANSWER_TITLES = ("answer", "equal", "same choice", "gap", "limit", "")
 
 

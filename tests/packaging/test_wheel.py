@@ -54,7 +54,5 @@ def test_runtime_answers_with_base_dependencies_and_onnxruntime_alone(
     command = [python, "-m", "ovrun.cli", str(EXAMPLE), "-m", str(tiny_bundle)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert answer.stdout.strip()
-    here = subprocess.run(
-        [sys.executable, *command[1:]], check=True, capture_output=True, text=True, cwd=tmp_path
-    )
+    here = subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert answer.stdout == here.stdout

@@ -116,9 +116,7 @@ def shift_logits_rows(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
     """Logits of the first row asked for, whatever row that is."""
     take = next(n for n in graph.node if n.op_type == "GatherND")
     graph.initializer.append(numpy_helper.from_array(np.array(0), "nothing"))
-    graph.node.insert(
-        list(graph.node).index(take), helper.make_node("Mul", [take.input[1], "nothing"], ["first_row"])
-    )
+    graph.node.insert(list(graph.node).index(take), helper.make_node("Mul", [take.input[1], "nothing"], ["first_row"]))
     take.input[1] = "first_row"
 
 
