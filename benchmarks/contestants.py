@@ -8,7 +8,7 @@ Axes: N tiles, C channels, H W pixels, B rows, S positions.
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -144,9 +144,4 @@ class Transformers:
             return timed_ms(work)
 
 
-CONTESTANTS = {"ours": Ours, "transformers": Transformers}
-
-
-def make(kind: str, folder: str | Path, threads: int) -> Contestant:
-    contestant: Contestant = CONTESTANTS[kind](str(folder), threads)
-    return contestant
+CONTESTANTS: dict[str, Callable[[str, int], Contestant]] = {"ours": Ours, "transformers": Transformers}

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.build_memory import build_peak_ratio
+from benchmarks.bundles import build
 from benchmarks.picture import write_picture
 from benchmarks.shapes import random_checkpoint
 from benchmarks.worker import Worker
@@ -57,10 +57,7 @@ class Setting:
         return random_checkpoint("0.5b", self.folder)
 
     def bundle(self, precision: str) -> Path:
-        target = self.folder / f"0.5b-{precision}"
-        if not target.exists():
-            run_build(self.checkpoint(), target, precision)
-        return target
+        return build(self.checkpoint(), self.folder / f"0.5b-{precision}", precision)
 
     @contextmanager
     def pair(self, precision: str) -> Iterator[tuple[Worker, Worker]]:
@@ -73,11 +70,6 @@ class Setting:
         finally:
             for worker in workers:
                 worker.close()
-
-
-def run_build(checkpoint: Path, target: Path, precision: str) -> None:
-    command = [sys.executable, "-m", "ovexport.cli", "build", str(checkpoint), "-o", str(target)]
-    subprocess.run([*command, "--precision", precision, "--verify", "off"], check=True, stdout=subprocess.DEVNULL)
 
 
 def speedup(setting: Setting, precision: str, work: str, size: int) -> tuple[float, str]:

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import make
+from benchmarks.contestants import CONTESTANTS
 
 
 class Worker:
@@ -51,7 +51,7 @@ def _serve(pipe: Connection, kind: str, folder: str, threads: int) -> None:
         except EOFError:
             return
         try:
-            contestant = contestant or make(kind, folder, threads)
+            contestant = contestant or CONTESTANTS[kind](folder, threads)
             answer = _OWN[work]() if work in _OWN else getattr(contestant, work)(*args)
         except Exception:
             answer = traceback.format_exc()
