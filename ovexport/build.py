@@ -15,8 +15,9 @@ from ovengines.bundle.reader import open_bundle
 from ovengines.bundle.writer import BundleWriter, disk_errors
 from ovengines.home import bundles_dir
 from ovexport.checkpoint import Checkpoint
+from ovexport.graphs.table import graph_spec
 from ovexport.graphs.write import write_graph
-from ovexport.plan import BuildPlan, check_disk, graph_specs
+from ovexport.plan import BuildPlan, check_disk
 from ovexport.progress import Bars
 from ovexport.verify.compare import verify_bundle
 from ovexport.verify.full import drawn_samples, full_check
@@ -65,9 +66,9 @@ def build_bundle(
 
 def _write_graphs(plan: BuildPlan, writer: BundleWriter, bars: Bars) -> None:
     for row, graph in plan.graphs:
-        total = sum(weight.size_bytes for weight in graph.weights.values())
-        with bars.bytes(f"writing {row.file}", total) as advance, disk_errors(writer.folder):
-            write_graph(graph, writer.folder, row.file, progress=advance)
+        own_bytes = 0 if row.weights_in else graph.weights_bytes
+        with bars.bytes(f"writing {row.file}", own_bytes) as advance, disk_errors(writer.folder):
+            write_graph(graph, writer.folder, row.file, weights_in=row.weights_in, progress=advance)
 
 
 def _write_reference(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter, bars: Bars) -> Reference:
@@ -111,6 +112,6 @@ def _manifest(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter) -> 
         source_sha256=checkpoint.sha256(),
         precision=plan.precision,
         model=plan.model,
-        graphs=graph_specs(plan),
+        graphs=tuple(graph_spec(row, graph) for row, graph in plan.graphs),
         files=writer.file_specs(),
     )

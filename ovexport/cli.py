@@ -76,12 +76,20 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _verify(args: argparse.Namespace, terminal: Terminal) -> None:
     from ovengines.bundle.reader import open_bundle
+    from ovengines.errors import ExitCode, OVError
     from ovexport.build import REFERENCE_FILE, verify_folder
     from ovexport.checkpoint import open_checkpoint
     from ovexport.progress import Bars
     from ovexport.verify.reference import Reference
 
-    reference = Reference.load(open_bundle(args.bundle, progress=terminal.progress).file(REFERENCE_FILE))
+    bundle = open_bundle(args.bundle, progress=terminal.progress)
+    if all(file.name != REFERENCE_FILE for file in bundle.manifest.files):
+        raise OVError(
+            ExitCode.BUNDLE_INVALID,
+            f"{args.bundle} has no {REFERENCE_FILE} to compare with: it was built with --verify off",
+            "build it again with --verify quick",
+        )
+    reference = Reference.load(bundle.file(REFERENCE_FILE))
     checkpoint = open_checkpoint(args.checkpoint, args.revision) if args.checkpoint else None
     with Bars(quiet=args.quiet).steps("comparing with PyTorch") as progress:
         report = verify_folder(args.bundle, reference, checkpoint, progress=progress)

@@ -9,12 +9,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovengines.bundle.manifest import GraphSpec, ModelSpec
+from ovengines.bundle.manifest import ModelSpec
 from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint import Checkpoint
 from ovexport.graphs.builder import GraphBuilder
 from ovexport.graphs.table import ORT_GRAPHS, GraphRow, build_graph
-from ovexport.graphs.write import data_file_name
 from ovexport.model.config import OneVisionConfig
 from ovexport.precision.policy import Policy, policy_for
 
@@ -40,7 +39,8 @@ class BuildPlan:
         return sum(size for _, size in self.file_sizes())
 
     def file_sizes(self) -> list[tuple[str, int]]:
-        return [(row.file, sum(w.size_bytes for w in graph.weights.values())) for row, graph in self.graphs]
+        """Bytes of weights by graph file; a graph that shares another's has none of its own."""
+        return [(row.file, 0 if row.weights_in else graph.weights_bytes) for row, graph in self.graphs]
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -71,7 +71,7 @@ def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan
     check_target(target)
     policy = policy_for(precision, target)
     graphs = tuple((row, build_graph(row, checkpoint.config, policy, checkpoint.tensor)) for row in ORT_GRAPHS)
-    largest_graph = max(sum(w.size_bytes for w in graph.weights.values()) for _, graph in graphs)
+    largest_graph = max(graph.weights_bytes for _, graph in graphs)
     return BuildPlan(
         name=checkpoint.name,
         precision=precision,
@@ -101,22 +101,6 @@ def model_spec(name: str, config: OneVisionConfig) -> ModelSpec:
         pad_token_id=config.pad_token_id,
         eos_token_ids=config.eos_token_ids,
         geometry=config.geometry,
-    )
-
-
-def graph_specs(plan: BuildPlan) -> tuple[GraphSpec, ...]:
-    """The manifest's description of each graph."""
-    return tuple(
-        GraphSpec(
-            role=row.role,
-            target="ort",
-            file=row.file,
-            data_files=(data_file_name(row.file),) if graph.weights else (),
-            inputs=tuple(graph.inputs),
-            outputs=tuple(graph.outputs),
-            cache_form=row.cache_form,
-        )
-        for row, graph in plan.graphs
     )
 
 

@@ -16,7 +16,7 @@ class Device:
 
     missing: Callable[[], str | None]
     hint: str
-    open: Callable[[Bundle, int | None], Engine]
+    open: Callable[[Bundle, int | None, str | None], Engine]
 
 
 def _providers() -> list[str]:
@@ -31,10 +31,10 @@ def _cpu_missing() -> str | None:
     return None if _providers() else "onnxruntime is not installed"
 
 
-def _open_cpu(bundle: Bundle, threads: int | None) -> Engine:
+def _open_cpu(bundle: Bundle, threads: int | None, decoder: str | None) -> Engine:
     from ovengines.onnxruntime.engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle, threads=threads)
+    return OnnxRuntimeEngine(bundle, threads=threads, decoder=decoder)
 
 
 DEVICES: dict[str, Device] = {
@@ -47,8 +47,12 @@ UNSUPPORTED = {
 DEVICE_NAMES = ("auto", *DEVICES, *UNSUPPORTED)
 
 
-def open_engine(bundle: Bundle, device: str = "auto", threads: int | None = None) -> Engine:
+def open_engine(
+    bundle: Bundle, device: str = "auto", threads: int | None = None, *, decoder: str | None = None
+) -> Engine:
     """Open the bundle's graphs on `device`; "auto" takes the first of the table that is there.
+
+    `decoder` names the role of the decoder's graph, for those who compare them; None is the best that can be loaded.
 
     Raises:
         OVError: MISSING_DEPENDENCY for a device that is not there, USAGE for an unknown name.
@@ -60,6 +64,6 @@ def open_engine(bundle: Bundle, device: str = "auto", threads: int | None = None
     names = list(DEVICES) if device == "auto" else [device]
     for name in names:
         if DEVICES[name].missing() is None:
-            return DEVICES[name].open(bundle, threads)
+            return DEVICES[name].open(bundle, threads, decoder)
     missing = DEVICES[names[0]]
     raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {names[0]}: {missing.missing()}", missing.hint)

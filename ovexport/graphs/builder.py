@@ -53,6 +53,7 @@ class GraphBuilder:
         self.weights: dict[str, Weight] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.functions: list[onnx.FunctionProto] = []
+        self._once: dict[str, str] = {}
         self._scope: list[str] = []
         self._counts: dict[str, int] = {}
 
@@ -95,6 +96,22 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(kind, list(inputs), names, name=path, domain=domain, **attrs))
         return names[0] if len(names) == 1 else tuple(names)
 
+    def once(self, key: str, make: Callable[[], str]) -> str:
+        """A value that every layer shares: made by the first that asks, outside of any branch."""
+        if key not in self._once:
+            self._once[key] = make()
+        return self._once[key]
+
+    def branch(self, name: str, make: Callable[[], Sequence[str]], dtype: str) -> onnx.GraphProto:
+        """The nodes that `make` adds, as a graph of their own for an If; what it returns are the branch's outputs."""
+        outside, self.nodes = self.nodes, []
+        with self.scope(name):
+            outputs = make()
+        infos = [helper.make_tensor_value_info(output, ONNX_TYPES[dtype], None) for output in outputs]
+        graph = helper.make_graph(self.nodes, name, [], infos)
+        self.nodes = outside
+        return graph
+
     def const(self, value: Any, dtype: str = "int64") -> str:
         """A small constant, kept inside the graph; equal ones are shared."""
         array = np.asarray(value, dtype)
@@ -109,6 +126,10 @@ class GraphBuilder:
         """A weight under a name; one given twice (a tied table) is stored once."""
         self.weights.setdefault(name, weight)
         return name
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(weight.size_bytes for weight in self.weights.values())
 
     def model(self) -> onnx.ModelProto:
         """The graph without its weights' bytes; each weight is a name with an external location to be filled in."""

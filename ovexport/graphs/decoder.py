@@ -15,6 +15,7 @@ import torch
 from ovexport.graphs.builder import GraphBuilder, Weight
 from ovexport.graphs.forms import Linear, Norm, Table
 from ovexport.graphs.ort import OrtForms
+from ovexport.graphs.ort_attention import CachedAttention
 from ovexport.model.attention import rotary_angles
 from ovexport.model.config import LanguageConfig
 
@@ -89,7 +90,17 @@ def _attention(
     rows = (heads[0] + 2 * heads[1]) * width
     qkv = forms.linear(x, Linear(names=names, rows=rows, columns=config.hidden, bias=True, form=linear_form))
     attended, keys, values = forms.cached_attention(
-        qkv, past=(past[0], past[1]), lengths=lengths, rotary=rotary, heads=heads
+        CachedAttention(
+            qkv=qkv,
+            past=(past[0], past[1]),
+            seqlens=lengths[0],
+            total=lengths[1],
+            rotary=rotary,
+            num_heads=heads[0],
+            num_kv_heads=heads[1],
+            head_dim=width,
+            dtype=forms.dtype,
+        )
     )
     for value, kind in ((keys, "key"), (values, "value")):
         b.output(value, f"present.{layer}.{kind}", forms.dtype, shape)

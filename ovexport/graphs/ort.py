@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
 from ovexport.graphs.forms import Linear, Norm, Table
+from ovexport.graphs.ort_attention import ATTENTION_FORMS, CachedAttention
 from ovexport.precision import weights as W
 from ovexport.precision.weights import TensorSource
 
@@ -27,6 +28,7 @@ class OrtForms:
     builder: GraphBuilder
     source: TensorSource
     dtype: str
+    attention_form: str
 
     def linear(self, x: str, spec: Linear) -> str:
         """x @ W' + b, for one or several matrices side by side; `spec.form` is a row of LINEAR_FORMS."""
@@ -78,29 +80,9 @@ class OrtForms:
         """Every token sees every token; [B, S, heads * E] in and out."""
         return str(self.builder.op("MultiHeadAttention", [q, k, v], domain=MICROSOFT, num_heads=heads))
 
-    def cached_attention(
-        self,
-        qkv: str,
-        *,
-        past: tuple[str, str],
-        lengths: tuple[str, str],
-        rotary: tuple[str, str],
-        heads: tuple[int, int],
-    ) -> tuple[str, str, str]:
-        """Causal grouped-query attention over past and new tokens, rotation included; output, new keys, new values.
-
-        Past and present are bound to the same buffer by the engine, so no step copies the cache.
-        """
-        attended, keys, values = self.builder.op(
-            "GroupQueryAttention",
-            [qkv, "", "", *past, *lengths, *rotary],
-            domain=MICROSOFT,
-            outputs=3,
-            num_heads=heads[0],
-            kv_num_heads=heads[1],
-            do_rotary=1,
-        )
-        return attended, keys, values
+    def cached_attention(self, spec: CachedAttention) -> tuple[str, str, str]:
+        """Causal grouped-query attention over past and new tokens, rotation included; output, new keys, new values."""
+        return ATTENTION_FORMS[self.attention_form](self.builder, spec)
 
     def take_rows(self, x_BSD: str, index_BK: str) -> str:
         """[B, S, D] and indices into S [B, K] -> [B, K, D]."""

@@ -1,4 +1,4 @@
-"""Writes a built graph: the ONNX file, and one data file that its weights are streamed into, piece by piece."""
+"""Writes a built graph: the ONNX file, and a data file that its weights are streamed into, piece by piece."""
 
 from __future__ import annotations
 
@@ -19,27 +19,41 @@ def data_file_name(file: str) -> str:
     return f"{file}.data"
 
 
-def write_graph(graph: GraphBuilder, folder: Path, file: str, *, progress: Progress | None = None) -> list[str]:
-    """Write `folder/file` and, beside it, `file.data`; returns the names of the data files.
+def write_graph(
+    graph: GraphBuilder, folder: Path, file: str, *, weights_in: str | None = None, progress: Progress | None = None
+) -> None:
+    """Write `folder/file` and its data file, or refer to the data file of `weights_in`, written before.
 
     Peak memory is one piece of one weight. Raises OSError as the disk does.
     """
+    offsets = _offsets(graph)
+    if weights_in is None:
+        _write_weights(graph, offsets, folder / data_file_name(file), progress)
     model = graph.model()
-    data_file = data_file_name(file)
-    if graph.weights:
-        with open(folder / data_file, "wb") as stream:
-            for name, weight in graph.weights.items():
-                stream.seek(-(-stream.tell() // ALIGN_BYTES) * ALIGN_BYTES)
-                offset = stream.tell()
-                for piece in weight.pieces():
-                    stream.write(np.ascontiguousarray(piece).data)
-                    if progress:
-                        progress(piece.nbytes)
-                written = stream.tell() - offset
-                assert written == weight.size_bytes, f"{name}: {written} bytes for {weight.size_bytes}"
-                model.graph.initializer.append(_external(name, weight, data_file, offset))
+    for name, offset in offsets.items():
+        model.graph.initializer.append(_external(name, graph.weights[name], data_file_name(weights_in or file), offset))
     (folder / file).write_bytes(model.SerializeToString())
-    return [data_file] if graph.weights else []
+
+
+def _write_weights(graph: GraphBuilder, offsets: dict[str, int], path: Path, progress: Progress | None) -> None:
+    with open(path, "wb") as stream:
+        for name, offset in offsets.items():
+            stream.seek(offset)
+            for piece in graph.weights[name].pieces():
+                stream.write(np.ascontiguousarray(piece).data)
+                if progress:
+                    progress(piece.nbytes)
+            written, size = stream.tell() - offset, graph.weights[name].size_bytes
+            assert written == size, f"{name}: {written} bytes for {size}"
+
+
+def _offsets(graph: GraphBuilder) -> dict[str, int]:
+    """Where each weight begins in the data file; the same for all graphs that ask for the same weights."""
+    offsets, end = {}, 0
+    for name, weight in graph.weights.items():
+        offsets[name] = -(-end // ALIGN_BYTES) * ALIGN_BYTES
+        end = offsets[name] + weight.size_bytes
+    return offsets
 
 
 def _external(name: str, weight: Weight, data_file: str, offset: int) -> TensorProto:

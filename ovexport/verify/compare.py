@@ -26,7 +26,7 @@ from ovexport.verify.tolerance import tolerance_for
 
 Float32 = NDArray[np.float32]
 ENCODE_BATCH_TILES = 2  # more than one, so that a graph that mixes up tiles is found; few, for memory
-STEPS = 5
+STEPS = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,18 +61,22 @@ def verify_bundle(
     chunked = _decode(engine, reference, reference.image_embeds_TD, chunked=True)
     report("pipeline", 4, STEPS)
     pipeline = _decode(engine, reference, own_embeds_TD, chunked=True)
-    report("pipeline", STEPS, STEPS)
+    report("older runtimes", 5, STEPS)
+    engine = open_engine(bundle, "cpu", threads, decoder="decoder")
+    plain = _decode(engine, reference, reference.image_embeds_TD, chunked=True)
+    report("older runtimes", STEPS, STEPS)
     features_FD = features_NPD.reshape(-1, features_NPD.shape[-1])[reference.features_rows_F]
     rows = [
         _row(bundle, "vision", "vision", "features", features_FD, reference.features_FD),
         _row(bundle, "projector", "projector", "visual tokens", image_embeds_TD, reference.image_embeds_TD),
         _logits_row(bundle, "decoder", "decoder, one pass", whole, reference),
         _logits_row(bundle, "decoder", "decoder, chunks + steps", chunked, reference),
+        _older_row(bundle, plain, reference),
         _row(bundle, "seen", "pipeline to tokens", "visual tokens", own_embeds_TD, reference.image_embeds_TD),
         _logits_row(bundle, "pipeline", "pipeline to logits", pipeline, reference),
     ]
     if len(rounded_KV := reference.rounded_logits_KV):
-        rows.insert(4, _row(bundle, "rounded", "decoder, same weights", "logits", chunked.logits_KV, rounded_KV))
+        rows.insert(5, _row(bundle, "rounded", "decoder, same weights", "logits", chunked.logits_KV, rounded_KV))
     return Report(subject=subject, rows=tuple(rows))
 
 
@@ -142,6 +146,14 @@ def _logits_row(bundle: Bundle, kind: str, stage: str, decoded: _Decoded, refere
     wanted_ids = reference.greedy_ids_G.tolist()
     equal = equal_lead(decoded.greedy_ids, wanted_ids)
     return _row(bundle, kind, stage, "logits", decoded.logits_KV, reference.logits_KV, equal, len(wanted_ids))
+
+
+def _older_row(bundle: Bundle, plain: _Decoded, reference: Reference) -> Row:
+    """The decoder that older runtimes load, against the sharpest reference that there is."""
+    stage = "decoder, older runtimes"
+    if len(rounded_KV := reference.rounded_logits_KV):
+        return _row(bundle, "rounded", stage, "logits", plain.logits_KV, rounded_KV)
+    return _logits_row(bundle, "decoder", stage, plain, reference)
 
 
 def equal_lead(actual: Iterable[int], wanted: Iterable[int]) -> int:

@@ -128,13 +128,14 @@ def _print_json(session: Session, request: dict[str, Any]) -> Result:
 def _print_stream(session: Session, request: dict[str, Any]) -> Result:
     stream = session.generate(**request, stream=True)
     on_terminal = sys.stdout.isatty()
-    last = ""
+    last, finished = "", False
     try:
         for piece in stream:
             print(printable(piece) if on_terminal else piece, end="", flush=True)
             last = piece
+        finished = True
     finally:
-        if not last.endswith("\n"):
+        if (last or finished) and not last.endswith("\n"):  # an error before the first piece leaves stdout empty
             print(flush=True)
     return stream.result
 

@@ -95,10 +95,10 @@ def llava_config(seed: int) -> OneVisionConfig:
 
 
 def write_hf(
-    folder: Path, seed: int, *, max_shard_size: str = "5GB", **options: Any
+    folder: Path, seed: int, *, max_shard_size: str = "5GB", config: OneVisionConfig | None = None, **options: Any
 ) -> LlavaOnevisionForConditionalGeneration:
     """What save_pretrained writes, with an image processor. Returns the model."""
-    config = checkpoint_config(seed, **options)
+    config = config or checkpoint_config(seed, **options)
     oracle = hf_model(config, seed)
     oracle.save_pretrained(folder, max_shard_size=max_shard_size)
     hf_tokenizer().save_pretrained(folder)

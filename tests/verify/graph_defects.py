@@ -6,8 +6,7 @@ ONNX file in place (the Bundle object in hand does not hash again).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx
@@ -15,15 +14,29 @@ import torch
 from onnx import helper, numpy_helper
 from verify_bundles import RandomCheckpoint
 
+from ovengines import Bundle
 from ovexport.model.attention import rotary_angles
 
 Edit = Callable[[onnx.GraphProto, RandomCheckpoint], None]
 
 
-def edit_graph(file: Path, checkpoint: RandomCheckpoint, edit: Edit) -> None:
-    model = onnx.load(str(file), load_external_data=False)
-    edit(model.graph, checkpoint)
-    file.write_bytes(model.SerializeToString())
+def edit_graph(bundle: Bundle, role: str, checkpoint: RandomCheckpoint, edit: Edit) -> None:
+    """Edit every file that plays the role: the decoder has two."""
+    for spec in bundle.manifest.graphs:
+        if spec.role.startswith(role):
+            file = bundle.graph_file(spec)
+            model = onnx.load(str(file), load_external_data=False)
+            edit(model.graph, checkpoint)
+            file.write_bytes(model.SerializeToString())
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Nodes of a graph and of the branches in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)
 
 
 # Weights
@@ -91,7 +104,7 @@ def shift_late_positions(graph: onnx.GraphProto, checkpoint: RandomCheckpoint) -
 
 
 def forget_rotation(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
-    for node in graph.node:
+    for node in all_nodes(graph):
         if node.op_type == "GroupQueryAttention":
             next(a for a in node.attribute if a.name == "do_rotary").i = 0
 

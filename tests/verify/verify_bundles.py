@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Geometry, GraphSpec, Manifest, ModelSpec
+from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Geometry, Manifest, ModelSpec
 from ovengines.bundle.reader import Bundle, open_bundle
 from ovengines.bundle.writer import BundleWriter
-from ovexport.graphs.table import ORT_GRAPHS, build_graph
+from ovexport.graphs.table import ORT_GRAPHS, build_graph, graph_spec
 from ovexport.graphs.write import write_graph
 from ovexport.model import LanguageConfig, OneVision, OneVisionConfig, VisionConfig
 from ovexport.precision.policy import PRECISIONS
@@ -95,18 +95,8 @@ def make_bundle(checkpoint: RandomCheckpoint, folder: Path, precision: str) -> B
     with BundleWriter(folder) as writer:
         for row in ORT_GRAPHS:
             graph = build_graph(row, config, policy, checkpoint.tensor)
-            data_files = write_graph(graph, writer.folder, row.file)
-            graphs.append(
-                GraphSpec(
-                    role=row.role,
-                    target="ort",
-                    file=row.file,
-                    data_files=tuple(data_files or ()),
-                    inputs=tuple(graph.inputs),
-                    outputs=tuple(graph.outputs),
-                    cache_form=row.cache_form,
-                )
-            )
+            write_graph(graph, writer.folder, row.file, weights_in=row.weights_in)
+            graphs.append(graph_spec(row, graph))
         manifest = Manifest(
             layout_version=LAYOUT_VERSION,
             semantics_version=SEMANTICS_VERSION,

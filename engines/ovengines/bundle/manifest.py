@@ -75,7 +75,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
-    """One graph file: the role it plays (vision, projector, decoder, ...) for one target (ort, trt)."""
+    """One graph file: the role it plays (vision, projector, decoder, ...) for one target (ort, trt).
+
+    `decoder_grouped` does what `decoder` does with the same weights, faster where the runtime is new enough for it.
+    """
 
     role: str
     target: str
@@ -84,6 +87,7 @@ class GraphSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cache_form: str | None = None  # decoders only: how keys and values go in and out
+    min_runtime: str | None = None  # oldest version of the target's runtime that loads it, where not all do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,9 @@ class Manifest:
     model: ModelSpec
     graphs: tuple[GraphSpec, ...]
     files: tuple[FileSpec, ...]
+
+    def roles(self, target: str) -> tuple[str, ...]:
+        return tuple(graph.role for graph in self.graphs if graph.target == target)
 
     def graph(self, role: str, target: str) -> GraphSpec:
         for graph in self.graphs:

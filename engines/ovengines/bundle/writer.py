@@ -90,7 +90,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 f"the disk of {folder} is full ({err.strerror})",
                 "free some space (ovexport build --dry-run prints what is needed) or choose another disk with -o",
             ) from err
-        if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise OVError(
                 ExitCode.USAGE, f"{folder} can't be written: {err.strerror}", "choose another folder with -o"
             ) from err

@@ -9,14 +9,14 @@ import numpy as np
 
 from ovengines.errors import ExitCode, OVError
 
-GROW_TOKENS = 1024
+GROW_TOKENS = 256  # attention over a capacity reads all of it, so little is kept spare
 
 
 class SharedKVCache:
     """One [L, H, C, D] buffer for each of keys and values per layer; a slot is one contiguous view of it.
 
-    The buffers start small and grow by at least half, so that a short question does not pay for a long context,
-    and a long one copies the cache a few times, not once per step.
+    The buffers grow in steps, so that a short question does not pay for a long context; a step copies the cache
+    once, which is nothing beside the tokens in between.
     """
 
     def __init__(self, *, layers: int, heads: int, head_dim: int, dtype: np.dtype, capacity: int, slots: int) -> None:
@@ -26,7 +26,7 @@ class SharedKVCache:
         self._lengths = [0] * slots
         self._shape = (slots, heads, 0, head_dim)
         self._dtype = dtype
-        self.buffers_LHCD: list[np.ndarray] = [np.empty(self._shape, dtype) for _ in range(2 * layers)]
+        self.buffers_LHCD: list[np.ndarray] = [np.zeros(self._shape, dtype) for _ in range(2 * layers)]
 
     @property
     def lengths(self) -> list[int]:
@@ -40,6 +40,8 @@ class SharedKVCache:
     def rewind(self, slot: int, length: int) -> None:
         if not 0 <= length <= self._lengths[slot]:
             raise ValueError(f"slot {slot} holds {self._lengths[slot]} tokens, can't rewind to {length}")
+        for buffer_LHCD in self.buffers_LHCD:  # an overflow that was rewound must not come back as 0 * NaN
+            buffer_LHCD[slot, :, length : self._lengths[slot]] = 0
         self._lengths[slot] = length
 
     def reserve(self, slots: slice, new_tokens: int) -> None:
@@ -52,7 +54,7 @@ class SharedKVCache:
                 "ask for fewer new tokens, or use smaller images",
             )
         if needed > self.allocated:
-            self._grow(min(self.capacity, max(needed, self.allocated * 3 // 2, GROW_TOKENS)))
+            self._grow(min(self.capacity, -(-needed // GROW_TOKENS) * GROW_TOKENS))
 
     def advance(self, slots: slice, new_tokens: int) -> None:
         for slot in range(*slots.indices(self.slots)):
@@ -62,7 +64,8 @@ class SharedKVCache:
         kept = max(self._lengths)
         self._shape = (*self._shape[:2], allocated, self._shape[3])
         for i, old_LHCD in enumerate(self.buffers_LHCD):
-            new_LHCD = np.empty(self._shape, self._dtype)  # untouched pages cost no memory
+            # Zeros: attention multiplies what is beyond a row's length by zero. Untouched pages cost no memory.
+            new_LHCD = np.zeros(self._shape, self._dtype)
             new_LHCD[:, :, :kept] = old_LHCD[:, :, :kept]
             self.buffers_LHCD[i] = new_LHCD
         self.generation += 1

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ovengines.bundle.manifest import Manifest
 from ovengines.bundle.reader import Bundle
 from ovengines.engine import Float32, Int64
 from ovengines.engine import KVCache as KVCacheProtocol
@@ -32,15 +33,17 @@ class _Bound:
 class OnnxRuntimeEngine:
     """See `ovengines.engine.Engine`."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, decoder: str | None = None) -> None:
         self.bundle = bundle
         self.threads = threads
         self.name = "onnxruntime-cpu"
+        self._decoder_role = decoder or best_decoder(bundle.manifest, ort.__version__)
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._bound: _Bound | None = None
         self._no_embeds_TD = np.zeros((0, bundle.manifest.model.hidden), np.float32)
 
     def session(self, role: str) -> ort.InferenceSession:
+        role = self._decoder_role if role == "decoder" else role
         if role not in self._sessions:
             self._sessions[role] = open_session(self.bundle, role, self.threads)
         return self._sessions[role]
@@ -135,6 +138,24 @@ class OnnxRuntimeEngine:
             binding.bind_output(f"present.{layer}.{kind}", *args)
         self._bound = _Bound(cache=cache, generation=cache.generation, slots=(first, stop), binding=binding)
         return binding
+
+
+DECODERS = ("decoder_grouped", "decoder")  # the faster first
+
+
+def best_decoder(manifest: Manifest, runtime_version: str) -> str:
+    """The first of DECODERS that the bundle has and that this version of ONNX Runtime loads."""
+    for role in DECODERS:
+        if role in manifest.roles("ort"):
+            oldest = manifest.graph(role, "ort").min_runtime
+            if oldest is None or _version(runtime_version) >= _version(oldest):
+                return role
+    return DECODERS[-1]
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """ "1.25.0+cu13" -> (1, 25)."""
+    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])
 
 
 def _run_error(role: str, err: Exception) -> OVError:

@@ -1,0 +1,87 @@
+"""Two forms of cached attention for ONNX Runtime; inputs and outputs are the same, and so is the cache.
+
+`group_query` runs everywhere. `grouped_step` reads each cached key and value once per group of query heads when one
+token is decoded: the heads of a group become positions of one attention, which on a CPU takes about half the time of
+GroupQueryAttention at long contexts (docs/log.md). Prefill keeps GroupQueryAttention there, in the other branch.
+
+Axes: B batch, S new tokens, C capacity, G key/value heads, J query heads per key/value head, E head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
+
+Outputs = tuple[str, str, str]  # attended [B, S, heads * E], keys and values [B, G, C, E] with the new ones in them
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedAttention:
+    """One layer: packed queries, keys and values [B, S, (heads + 2 G) * E], and what attention reads and writes."""
+
+    qkv: str
+    past: tuple[str, str]
+    seqlens: str
+    total: str
+    rotary: tuple[str, str]
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    dtype: str
+
+
+def group_query(b: GraphBuilder, spec: CachedAttention) -> Outputs:
+    """Past and present are bound to the same buffer by the engine, so no step copies the cache."""
+    attended, keys, values = b.op(
+        "GroupQueryAttention",
+        [spec.qkv, "", "", *spec.past, spec.seqlens, spec.total, *spec.rotary],
+        domain=MICROSOFT,
+        outputs=3,
+        num_heads=spec.num_heads,
+        kv_num_heads=spec.num_kv_heads,
+        do_rotary=1,
+    )
+    return attended, keys, values
+
+
+def grouped_step(b: GraphBuilder, spec: CachedAttention) -> Outputs:
+    """A step of one token by `_step`, anything longer by `group_query`; both write into the buffer that is bound."""
+    one_token = b.once("is_step", lambda: _is_one_token(b, spec))
+    write_B = b.once("write_index", lambda: b.op("Cast", [spec.seqlens], to=ONNX_TYPES["int64"]))
+    step = b.branch("step", lambda: _step(b, spec, write_B), spec.dtype)
+    prefill = b.branch("prefill", lambda: group_query(b, spec), spec.dtype)
+    attended, keys, values = b.op("If", [one_token], outputs=3, then_branch=step, else_branch=prefill)
+    return attended, keys, values
+
+
+def _step(b: GraphBuilder, spec: CachedAttention, write_B: str) -> Outputs:
+    """S = 1. The J heads of a group are J positions that all see every cached token, so no mask is needed."""
+    groups, width = spec.num_kv_heads, spec.head_dim
+    sizes = [spec.num_heads * width, groups * width, groups * width]
+    q, k, v = b.op("Split", [spec.qkv, b.const(sizes)], outputs=3, axis=-1)
+    position_B1 = b.op("Unsqueeze", [write_B, b.const([1])])
+    q, k = (
+        b.op("RotaryEmbedding", [x, position_B1, *spec.rotary], domain=MICROSOFT, num_heads=heads)
+        for x, heads in ((q, spec.num_heads), (k, groups))
+    )
+    q_BGJE = b.op("Reshape", [q, b.const([-1, groups, spec.num_heads // groups, width])])
+    new_BG1E = [b.op("Reshape", [x, b.const([-1, groups, 1, width])]) for x in (k, v)]
+    keys, values = (
+        b.op("TensorScatter", [past, new, write_B], axis=-2) for past, new in zip(spec.past, new_BG1E, strict=True)
+    )
+    held_B = b.op("Add", [write_B, b.const([1])])
+    y_BGJE = b.op("Attention", [q_BGJE, keys, values, "", "", "", held_B])
+    return b.op("Reshape", [y_BGJE, b.const([-1, 1, sizes[0]])]), keys, values
+
+
+def _is_one_token(b: GraphBuilder, spec: CachedAttention) -> str:
+    shape = b.op("Shape", [spec.qkv])
+    return str(b.op("Equal", [b.op("Gather", [shape, b.const(1)]), b.const(1)]))
+
+
+ATTENTION_FORMS: dict[str, Callable[[GraphBuilder, CachedAttention], Outputs]] = {
+    "group_query": group_query,
+    "grouped_step": grouped_step,
+}
