@@ -118,15 +118,15 @@ def check_disk(plan: BuildPlan, target: Path) -> None:
 
 def describe(plan: BuildPlan) -> str:
     """The plan as lines for a person."""
-    rows = [f"  {name:<18} {size / 1e6:10.1f} MB" for name, size in plan.file_sizes()]
+    rows = [f"  {name:<22} {size / 1e6:10.1f} MB" for name, size in plan.file_sizes()]
     weights = ", ".join(f"{p} {getattr(plan.policy, p)}" for p in ("vision", "projector", "decoder", "table"))
     return "\n".join(
         [
             f"{plan.name} in {plan.precision}: {plan.policy.why}",
             f"activations {plan.policy.activations}; weights: {weights}",
             *rows,
-            f"  {'source weights':<18} {plan.source_bytes / 1e6:10.1f} MB",
-            f"  {'disk needed':<18} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.1f} MB",
-            f"  {'peak memory, about':<18} {plan.peak_memory_bytes / 1e6:10.1f} MB",
+            f"  {'source weights':<22} {plan.source_bytes / 1e6:10.1f} MB",
+            f"  {'disk needed':<22} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.1f} MB",
+            f"  {'peak memory, about':<22} {plan.peak_memory_bytes / 1e6:10.1f} MB",
         ]
     )

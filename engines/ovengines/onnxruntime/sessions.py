@@ -12,7 +12,7 @@ def open_session(bundle: Bundle, role: str, threads: int | None) -> ort.Inferenc
     """A session on the bundle's graph of that role. Raises OVError (BUNDLE_INVALID) if it can't be loaded."""
     graph = bundle.manifest.graph(role, "ort")
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, and told in one line
     if threads:
         options.intra_op_num_threads = threads
     # Weights stay mapped from the file: a second, prepacked copy of an fp32 tower would double its memory.
