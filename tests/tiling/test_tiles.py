@@ -6,16 +6,21 @@ import random
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovrun.tiling import tiles
 from ovrun.tiling.tiles import pad_image, squeeze_image, tile_image
+
+# transformers 4 misreads images of 1 or 3 rows; on others tests/parity compares pixels with it, too.
+LlavaOnevisionImageProcessorPil = pytest.importorskip(
+    "transformers.models.llava_onevision.image_processing_pil_llava_onevision", reason="needs transformers 5"
+).LlavaOnevisionImageProcessorPil
 
 # (height, width): thin, tiny, exact multiples, one off, the sizes of the released checkpoints' rounding cases.
 SIZES = [
@@ -29,7 +34,7 @@ SIZES = [
 ]  # fmt: skip
 
 
-def processor(geometry: Geometry) -> LlavaOnevisionImageProcessorPil:
+def processor(geometry: Geometry) -> Any:
     return LlavaOnevisionImageProcessorPil(
         image_mean=list(geometry.image_mean),
         image_std=list(geometry.image_std),

@@ -15,7 +15,6 @@ def open_session(bundle: Bundle, role: str, threads: int | None) -> ort.Inferenc
     options.log_severity_level = 4  # what goes wrong is raised, and told in one line
     if threads:
         options.intra_op_num_threads = threads
-    # Weights stay mapped from the file: a second, prepacked copy of an fp32 tower would double its memory.
     try:
         return ort.InferenceSession(str(bundle.graph_file(graph)), options, providers=["CPUExecutionProvider"])
     except MemoryError:
