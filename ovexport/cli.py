@@ -54,7 +54,7 @@ def _build(args: argparse.Namespace, terminal: Terminal) -> None:
         print(json.dumps(plan.as_json(), indent=1) if args.json else f"{describe(plan)}\nwould write {target}")
         return
     check_folder(target, args.force)
-    if not args.json:
+    if not args.json and not args.quiet:
         terminal.write(describe(plan) + "\n")
     built = build_bundle(checkpoint, plan, target, verify=args.verify, force=args.force, bars=Bars(quiet=args.quiet))
     report = built.report

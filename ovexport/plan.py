@@ -19,6 +19,7 @@ from ovexport.precision.policy import Policy, policy_for
 
 TARGETS = ("ort", "tensorrt", "all")
 IMPORTS_BYTES = 600 << 20  # torch, onnx and onnxruntime themselves, measured
+HEAD_DIM_STEP = 16  # of GroupQueryAttention
 SMALL_FILES_BYTES = 32 << 20  # tokenizer, reference outputs, reports
 
 
@@ -70,6 +71,7 @@ def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan
     """Decide graphs and sizes. Raises OVError (USAGE) for a precision or target that can't be had."""
     check_target(target)
     policy = policy_for(precision, target)
+    _check_head_dim(checkpoint.config.language.head_dim)
     graphs = tuple((row, build_graph(row, checkpoint.config, policy, checkpoint.tensor)) for row in ORT_GRAPHS)
     largest_graph = max(graph.weights_bytes for _, graph in graphs)
     return BuildPlan(
@@ -82,6 +84,15 @@ def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan
         # Either the mapped checkpoint with one part's reference running over it, or one graph in its engine.
         peak_memory_bytes=IMPORTS_BYTES + max(checkpoint.tensor_bytes * 5 // 4, largest_graph * 5 // 4),
     )
+
+
+def _check_head_dim(head_dim: int) -> None:
+    if head_dim % HEAD_DIM_STEP:
+        raise OVError(
+            ExitCode.BAD_INPUT,
+            f"attention heads are {head_dim} wide, and ONNX Runtime takes multiples of {HEAD_DIM_STEP}",
+            "the published checkpoints have 64 or 128",
+        )
 
 
 def model_spec(name: str, config: OneVisionConfig) -> ModelSpec:

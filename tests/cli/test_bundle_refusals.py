@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cli_outcome import Outcome, assert_refused
 
+from ovengines.bundle.manifest import with_checksum
 from ovengines.errors import ExitCode
 
 Command = Callable[..., Outcome]
@@ -25,7 +26,7 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
 
 
 def write_manifest(bundle: Path, content: dict[str, Any]) -> None:
-    (bundle / "manifest.json").write_text(json.dumps(content))
+    (bundle / "manifest.json").write_text(json.dumps(with_checksum(content)))
 
 
 def flip_byte(file: Path) -> None:
@@ -56,12 +57,10 @@ def test_a_flipped_byte_in_every_file(ovrun: Command, ovexport: Command, bundle_
 
 
 def test_a_flipped_byte_in_the_manifest(ovrun: Command, ovexport: Command, bundle_copy: Path, picture: Path) -> None:
-    """Where it says what a file has to be, and where it stops being JSON."""
+    """Where it stops being JSON, where it says what a file has to be, and where it describes the model."""
     file = bundle_copy / "manifest.json"
     text = file.read_text()
-    entries = read_manifest(bundle_copy)["files"]
-    places = [0, *(text.index(entry["sha256"]) + 40 for entry in entries)]
-    places += [text.index(f'"size_bytes": {entry["size_bytes"]}') + len('"size_bytes": ') for entry in entries]
+    places = [0, *(text.index(f'"{word}": ') + len(word) + 5 for word in ("sha256", "precision", "eos_token_ids"))]
     for place in places:
         content = bytearray(text.encode())
         content[place] ^= 1

@@ -2,11 +2,13 @@
 
 Two version numbers: `LAYOUT_VERSION` counts changes to how files and fields are laid out, `SEMANTICS_VERSION`
 changes to what a graph computes from the same inputs. A reader accepts older layouts and refuses newer ones.
+A checksum over the fields finds a damaged manifest, whose own hashes find any other damaged file.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import types
 import typing
@@ -18,6 +20,8 @@ from ovengines.errors import ExitCode, OVError
 
 LAYOUT_VERSION = 1
 SEMANTICS_VERSION = 1
+CHECKSUM = "checksum"
+DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "uint8")
 
 T = TypeVar("T")
 
@@ -71,6 +75,10 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise _invalid(f"{self.name} has the unknown type {self.dtype!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +137,14 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> str:
-    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(with_checksum(dataclasses.asdict(manifest)), indent=1, ensure_ascii=False) + "\n"
+
+
+def with_checksum(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's own SHA-256 beside its fields: against damage, not against people."""
+    fields = {name: value for name, value in raw.items() if name != CHECKSUM}
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return {**fields, CHECKSUM: hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
 def from_json(text: str) -> Manifest:
@@ -147,7 +162,11 @@ def from_json(text: str) -> Manifest:
             f"this bundle has layout {layout}, newer than the {LAYOUT_VERSION} that this version reads",
             "upgrade with: pip install --upgrade ovexport",
         )
-    return _parse(Manifest, raw, "manifest")
+    fields = {name: value for name, value in raw.items() if name != CHECKSUM}
+    manifest: Manifest = _parse(Manifest, fields, "manifest")
+    if raw.get(CHECKSUM) != with_checksum(fields)[CHECKSUM]:
+        raise _invalid("manifest.json does not match its own checksum")
+    return manifest
 
 
 def _invalid(message: str) -> OVError:
