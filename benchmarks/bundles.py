@@ -11,6 +11,6 @@ def build(checkpoint: Path | None, target: Path, precision: str) -> Path:
     """A bundle at `target`, built unless it is there; the checkpoint is the embedded model if None."""
     if not target.exists():
         command = [sys.executable, "-m", "ovexport.cli", "build", *([str(checkpoint)] if checkpoint else [])]
-        command += ["-o", str(target), "--precision", precision, "--verify", "off"]
+        command += ["-o", str(target), "--precision", precision, "--verify", "off", "-q"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return target

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,7 +94,9 @@ class Transformers:
     def __init__(self, checkpoint: str, threads: int) -> None:
         import torch
         from transformers import LlavaOnevisionForConditionalGeneration
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()
         torch.set_num_threads(threads)
         self.torch = torch
         self.folder = checkpoint
@@ -123,18 +126,38 @@ class Transformers:
         return spent_ms
 
     def answer(self, image: str) -> float:
+        """Its own slow image processor; the ids are made by ours, because its whole processor needs torchvision."""
         from PIL import Image
-        from transformers import AutoProcessor
+        from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+            LlavaOnevisionImageProcessorPil,
+        )
 
-        processor = AutoProcessor.from_pretrained(self.folder)
-        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Describe this image."}]}
+        processor = LlavaOnevisionImageProcessorPil.from_pretrained(self.folder)
 
         def work() -> None:
-            text = processor.apply_chat_template([turn], add_generation_prompt=True)
-            inputs = processor(images=Image.open(image).convert("RGB"), text=text, return_tensors="pt")
-            self.model.generate(**inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False)
+            with Image.open(image) as picture:
+                inputs = processor(picture.convert("RGB"), return_tensors="pt")
+                ids_S = self._prompt_ids(picture.height, picture.width)
+            self.model.generate(
+                input_ids=self.torch.tensor([ids_S]), **inputs, max_new_tokens=ANSWER_TOKENS, do_sample=False
+            )
 
         return self._timed(work)
+
+    def _prompt_ids(self, height_px: int, width_px: int) -> list[int]:
+        from ovexport.checkpoint import open_checkpoint
+        from ovrun.prompt.compose import encode_conversation
+        from ovrun.prompt.messages import conversation
+        from ovrun.prompt.tokenizer import Tokenizer
+        from ovrun.tiling.plan import count_image_tokens
+
+        with open_checkpoint(self.folder) as checkpoint:
+            config, template = checkpoint.config, checkpoint.chat_template
+        tokenizer = Tokenizer(Path(self.folder) / "tokenizer.json")
+        ids = encode_conversation(conversation("Describe this image.", 1), template, tokenizer)
+        image_tokens = count_image_tokens(height_px, width_px, config.geometry)
+        place = ids.index(config.image_token_id)
+        return [*ids[:place], *[config.image_token_id] * image_tokens, *ids[place + 1 :]]
 
     def _language(self, ids_BS: Any) -> Any:
         return self.model(input_ids=ids_BS, past_key_values=self.cache, use_cache=True, logits_to_keep=1)

@@ -1,7 +1,7 @@
 """`make bench-gates`: the figures that the README promises, measured on this machine against transformers.
 
 Times are medians of ratios of interleaved runs (ours, theirs, ours, theirs, ...): single times on a shared machine
-mean nothing. Exits with 1 when a gate is missed. Results go to benchmarks/results/gates.{json,md}.
+mean nothing. Exits with 1 when a gate is missed. Results go to benchmarks/results/gates.json.
 """
 
 from __future__ import annotations
@@ -171,13 +171,17 @@ def main() -> int:
 
 
 def write_results(gates: list[Gate], setting: Setting) -> None:
+    """Into gates.json; gates that were not run this time keep what was measured before."""
     from importlib.metadata import version
 
     RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / "gates.json"
+    known = json.loads(file.read_text())["gates"] if file.exists() else {}
+    measured = {gate.name: {**asdict(gate), "reached": gate.reached} for gate in gates}
     versions = {name: version(name) for name in ("onnxruntime", "torch", "transformers", "numpy")}
     machine = {"processor": processor_name(), "threads": setting.threads, "python": platform.python_version()}
-    raw = {"machine": machine, "versions": versions, "gates": [{**asdict(g), "reached": g.reached} for g in gates]}
-    (RESULTS / "gates.json").write_text(json.dumps(raw, indent=1) + "\n")
+    raw = {"machine": machine, "versions": versions, "gates": {**known, **measured}}
+    file.write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 
 def processor_name() -> str:
