@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 CODE = """
-import json, resource, sys
+import json, sys
 from ovexport.cli import main
+from ovrun.result import peak_memory_mb
 code = main(sys.argv[1:])
-print(json.dumps({"code": code, "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}), file=sys.stderr)
+print(json.dumps({"code": code, "peak_mb": peak_memory_mb()}), file=sys.stderr)
 """
 
 
@@ -24,5 +25,5 @@ def build_peak_ratio(checkpoint: Path, folder: Path, precision: str) -> tuple[fl
     result = json.loads(run.stderr.splitlines()[-1])
     if result["code"] != 0:
         raise RuntimeError(f"the build failed with {result['code']}:\n{run.stderr}\n{run.stdout}")
-    peak_bytes = result["peak_kb"] * 1024
+    peak_bytes = result["peak_mb"] * 1e6
     return peak_bytes / source_bytes, f"{peak_bytes / 1e6:.0f} MB for {source_bytes / 1e6:.0f} MB"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import CONTESTANTS
+from ovrun.result import peak_memory_mb
 
 
 class Worker:
@@ -58,4 +58,4 @@ def _serve(pipe: Connection, kind: str, folder: str, threads: int) -> None:
         pipe.send(answer)
 
 
-_OWN = {"ready": lambda: 0.0, "peak_mb": lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+_OWN = {"ready": lambda: 0.0, "peak_mb": peak_memory_mb}

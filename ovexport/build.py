@@ -13,6 +13,7 @@ import ovexport
 from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Manifest
 from ovengines.bundle.reader import open_bundle
 from ovengines.bundle.writer import BundleWriter, disk_errors
+from ovengines.errors import ExitCode, OVError
 from ovengines.home import bundles_dir
 from ovexport.checkpoint import Checkpoint
 from ovexport.graphs.table import graph_spec
@@ -57,7 +58,7 @@ def build_bundle(
         writer.add_bytes("tokenizer.json", checkpoint.tokenizer_json)
         writer.add_bytes("chat_template.jinja", checkpoint.chat_template.encode())
         reference = _write_reference(checkpoint, plan, writer, bars) if verify != "off" else None
-        writer.seal(_manifest(checkpoint, plan, writer))
+        writer.seal(_manifest(checkpoint, plan, writer, bars))
         if verify != "full":
             checkpoint.close()
         report = _verify(writer.folder, reference, checkpoint, verify, bars) if reference else None
@@ -83,26 +84,38 @@ def _verify(folder: Path, reference: Reference, checkpoint: Checkpoint, level: s
     with bars.steps("comparing with PyTorch") as progress:
         report = verify_folder(folder, reference, checkpoint if level == "full" else None, progress=progress)
     if not report.passed:
-        logger.error("\n%s", report.table())
+        logger.error("this build does not match PyTorch\n%s", report.table())
     report.raise_if_failed()
+    with disk_errors(folder):
+        write_report(report, folder)
     return report
 
 
 def verify_folder(
     folder: Path, reference: Reference, checkpoint: Checkpoint | None, *, progress: Progress | None = None
 ) -> Report:
-    """Compare the bundle in `folder` with PyTorch and write its reports; whole answers too if a checkpoint is given."""
+    """Compare the bundle in `folder` with PyTorch; whole answers too if a checkpoint is given.
+
+    Raises:
+        OVError: BAD_INPUT for a checkpoint that the bundle was not made from.
+    """
     bundle = open_bundle(folder)
+    if checkpoint and checkpoint.sha256() != bundle.manifest.source_sha256:
+        raise OVError(
+            ExitCode.BAD_INPUT,
+            f"{checkpoint.name} is not what the bundle was made from ({bundle.manifest.source})",
+            "give the same checkpoint, or leave --checkpoint out",
+        )
     report = verify_bundle(bundle, reference, progress=progress)
     if checkpoint:
         samples = drawn_samples(bundle.manifest.model.geometry)
         report = report.with_answers(full_check(folder, checkpoint, samples, progress=progress))
-    with disk_errors(folder):
-        write_report(report, folder)
     return report
 
 
-def _manifest(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter) -> Manifest:
+def _manifest(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter, bars: Bars) -> Manifest:
+    with bars.bytes("hashing", plan.weights_bytes) as advance:
+        files = writer.file_specs(advance)
     return Manifest(
         layout_version=LAYOUT_VERSION,
         semantics_version=SEMANTICS_VERSION,
@@ -113,5 +126,5 @@ def _manifest(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter) -> 
         precision=plan.precision,
         model=plan.model,
         graphs=tuple(graph_spec(row, graph) for row, graph in plan.graphs),
-        files=writer.file_specs(),
+        files=files,
     )

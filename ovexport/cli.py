@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import ovexport
 from ovrun.command import CommandParser, run_command
+from ovrun.log import show_log
 from ovrun.terminal import Terminal
 
 EPILOG = """\
@@ -37,23 +40,24 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(args: argparse.Namespace, terminal: Terminal) -> None:
-    from ovengines.bundle.writer import check_target as check_folder
+    from ovengines.bundle.writer import check_overwrite
     from ovexport.build import build_bundle, default_target
     from ovexport.checkpoint import open_checkpoint
-    from ovexport.embedded import EMBEDDED_MODEL
+    from ovexport.embedded import find_model
     from ovexport.plan import check_target, describe, plan_build
     from ovexport.precision.policy import policy_for
     from ovexport.progress import Bars
 
     check_target(args.target)
     policy_for(args.precision, args.target)
-    checkpoint = open_checkpoint(args.model or EMBEDDED_MODEL, args.revision)
+    checkpoint = open_checkpoint(find_model(args.model), args.revision)
     target = args.output or default_target(checkpoint.name, args.precision)
     plan = plan_build(checkpoint, args.precision, args.target)
     if args.dry_run:
-        print(json.dumps(plan.as_json(), indent=1) if args.json else f"{describe(plan)}\nwould write {target}")
+        plan_json = json.dumps({**plan.as_json(), "bundle": str(target)}, indent=1)
+        print(plan_json if args.json else f"{describe(plan)}\nwould write {target}")
         return
-    check_folder(target, args.force)
+    check_overwrite(target, args.force)
     if not args.json and not args.quiet:
         terminal.write(describe(plan) + "\n")
     built = build_bundle(checkpoint, plan, target, verify=args.verify, force=args.force, bars=Bars(quiet=args.quiet))
@@ -64,7 +68,9 @@ def _build(args: argparse.Namespace, terminal: Terminal) -> None:
         return
     if report:
         print(report.table())
-    print(f"bundle    {built.path}\ntry       ovrun image.jpg -m {built.path}")
+    else:
+        terminal.note("warning", "not compared with PyTorch (--verify off)")
+    print(f"try       ovrun image.jpg -m {shlex.quote(str(built.path))}\nbundle    {built.path}")
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +85,10 @@ def _verify(args: argparse.Namespace, terminal: Terminal) -> None:
     from ovengines.errors import ExitCode, OVError
     from ovexport.build import REFERENCE_FILE, verify_folder
     from ovexport.checkpoint import open_checkpoint
+    from ovexport.embedded import find_model
     from ovexport.progress import Bars
     from ovexport.verify.reference import Reference
+    from ovexport.verify.report import write_report
 
     bundle = open_bundle(args.bundle, progress=terminal.progress)
     if all(file.name != REFERENCE_FILE for file in bundle.manifest.files):
@@ -90,10 +98,14 @@ def _verify(args: argparse.Namespace, terminal: Terminal) -> None:
             "build it again with --verify quick",
         )
     reference = Reference.load(bundle.file(REFERENCE_FILE))
-    checkpoint = open_checkpoint(args.checkpoint, args.revision) if args.checkpoint else None
+    checkpoint = open_checkpoint(find_model(args.checkpoint), args.revision) if args.checkpoint else None
     with Bars(quiet=args.quiet).steps("comparing with PyTorch") as progress:
         report = verify_folder(args.bundle, reference, checkpoint, progress=progress)
     print(json.dumps(report.as_json(), indent=1) if args.json else report.table())
+    try:
+        write_report(report, args.bundle)
+    except OSError as err:
+        terminal.note("warning", f"the report can't be written into {args.bundle}: {err.strerror}")
     report.raise_if_failed()
 
 
@@ -126,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    top.add_argument("--version", action="version", version=f"ovexport {ovexport.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, arguments, run) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
@@ -143,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command(terminal: Terminal) -> None:
         args = parser().parse_args(words)
         terminal.quiet = args.quiet
+        show_log(-1 if args.quiet else 0)
         args.run(args, terminal)
 
     return run_command(command, debug="--debug" in words)

@@ -17,7 +17,6 @@ from ovexport.graphs.table import ORT_GRAPHS, GraphRow, build_graph
 from ovexport.model.config import OneVisionConfig
 from ovexport.precision.policy import Policy, policy_for
 
-TARGETS = ("ort", "tensorrt", "all")
 IMPORTS_BYTES = 600 << 20  # torch, onnx and onnxruntime themselves, measured
 HEAD_DIM_STEP = 16  # of GroupQueryAttention
 SMALL_FILES_BYTES = 32 << 20  # tokenizer, reference outputs, reports
@@ -129,15 +128,15 @@ def check_disk(plan: BuildPlan, target: Path) -> None:
 
 def describe(plan: BuildPlan) -> str:
     """The plan as lines for a person."""
-    rows = [f"  {name:<22} {size / 1e6:10.1f} MB" for name, size in plan.file_sizes()]
+    rows = [f"  {name:<22} {size / 1e6:10.2f} MB" for name, size in plan.file_sizes() if size]
     weights = ", ".join(f"{p} {getattr(plan.policy, p)}" for p in ("vision", "projector", "decoder", "table"))
     return "\n".join(
         [
             f"{plan.name} in {plan.precision}: {plan.policy.why}",
             f"activations {plan.policy.activations}; weights: {weights}",
             *rows,
-            f"  {'source weights':<22} {plan.source_bytes / 1e6:10.1f} MB",
-            f"  {'disk needed':<22} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.1f} MB",
-            f"  {'peak memory, about':<22} {plan.peak_memory_bytes / 1e6:10.1f} MB",
+            f"  {'source weights':<22} {plan.source_bytes / 1e6:10.2f} MB",
+            f"  {'disk needed':<22} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.2f} MB, reports included",
+            f"  {'peak memory, about':<22} {plan.peak_memory_bytes / 1e6:10.2f} MB",
         ]
     )

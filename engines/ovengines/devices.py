@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,13 +58,21 @@ def open_engine(
     Raises:
         OVError: MISSING_DEPENDENCY for a device that is not there, USAGE for an unknown name.
     """
-    if device in UNSUPPORTED:
-        raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {device} is not available", UNSUPPORTED[device])
-    if device not in DEVICE_NAMES:
-        raise OVError(ExitCode.USAGE, f"unknown device {device!r}", f"one of: {', '.join(DEVICE_NAMES)}")
+    check_device(device, threads)
     names = list(DEVICES) if device == "auto" else [device]
     for name in names:
         if DEVICES[name].missing() is None:
             return DEVICES[name].open(bundle, threads, decoder)
     missing = DEVICES[names[0]]
     raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {names[0]}: {missing.missing()}", missing.hint)
+
+
+def check_device(device: str, threads: int | None = None) -> None:
+    """Raise OVError for a device or a number of threads that can't be had, before anything is opened."""
+    if device in UNSUPPORTED:
+        raise OVError(ExitCode.MISSING_DEPENDENCY, f"device {device} is not available", UNSUPPORTED[device])
+    if device not in DEVICE_NAMES:
+        raise OVError(ExitCode.USAGE, f"unknown device {device!r}", f"one of: {', '.join(DEVICE_NAMES)}")
+    cores = os.cpu_count() or 1
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= cores):
+        raise OVError(ExitCode.USAGE, f"threads is {threads}", f"give 1 to {cores}, or leave it out for all cores")

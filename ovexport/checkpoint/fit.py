@@ -20,9 +20,12 @@ HEAD, TABLE = "language_model.lm_head.weight", "language_model.embed_tokens.weig
 
 
 def model_shapes(config: OneVisionConfig) -> dict[str, tuple[int, ...]]:
-    """Own names and shapes of all parameters, without allocating any."""
-    with torch.device("meta"):
-        model = OneVision(config)
+    """Own names and shapes of all parameters, without allocating any. Raises OVError (BAD_INPUT) for absurd sizes."""
+    try:
+        with torch.device("meta"):
+            model = OneVision(config)
+    except RuntimeError as err:  # more elements than 64 bits count
+        raise bad_checkpoint("the sizes in config.json make a model that no machine can hold") from err
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

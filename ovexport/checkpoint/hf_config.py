@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from ovengines.bundle.manifest import Geometry
-from ovexport.checkpoint.json_fields import Fields, bad_checkpoint
+from ovexport.checkpoint.json_fields import MAX_LAYERS, Fields, bad_checkpoint
 from ovexport.checkpoint.language_config import read_language_config
 from ovexport.checkpoint.preprocessor import pinpoint_pairs, read_pixel_rules
 from ovexport.checkpoint.tokenizer import SpecialIds
@@ -86,7 +86,7 @@ def _vision_config(fields: Fields, has_post_layernorm: bool) -> VisionConfig:
     return VisionConfig(
         hidden=hidden,
         intermediate=fields.positive("intermediate_size", 3072),
-        num_layers=fields.positive("num_hidden_layers", 12),
+        num_layers=fields.positive("num_hidden_layers", 12, at_most=MAX_LAYERS),
         num_heads=num_heads,
         image_size_px=image_size,
         patch_size_px=patch_size,

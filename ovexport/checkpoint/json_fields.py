@@ -7,12 +7,17 @@ Knows JSON types; what the fields mean is known by the modules that ask for them
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 from ovengines.errors import ExitCode, OVError
 
 MAX_JSON_BYTES = 64 << 20  # an index of the largest model has 0.2 MB, a tokenizer 12 MB
+MAX_SIZE = 1 << 24  # of one dimension; the largest table of Qwen2 has 152,064 rows
+MAX_LAYERS = 1 << 10  # each is built, without storage, to learn its shapes
+_MAYBE_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Fields:
@@ -45,12 +50,14 @@ class Fields:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self._typed(key, (int, float), default)
+        if not is_finite(value):
+            raise bad_checkpoint(f"{self.where}: {key} is not a finite number")
         return float(value)
 
-    def positive(self, key: str, default: int | None = None) -> int:
+    def positive(self, key: str, default: int | None = None, *, at_most: int = MAX_SIZE) -> int:
         value = self.integer(key, default)
-        if value <= 0:
-            raise bad_checkpoint(f"{self.where}: {key} is {value}, not a positive number")
+        if not 0 < value <= at_most:
+            raise bad_checkpoint(f"{self.where}: {key} is {value}, not a positive number of at most {at_most}")
         return value
 
     def object(self, key: str) -> Fields:
@@ -83,9 +90,21 @@ def read_json(path: Path) -> Any:
     if (size_bytes := path.stat().st_size) > MAX_JSON_BYTES:
         raise bad_checkpoint(f"{path.name} has {size_bytes} bytes, more than the {MAX_JSON_BYTES} that are read")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text)
+        if _MAYBE_HALF_A_PAIR.search(text):
+            json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text that can be written
+        return values
     except (ValueError, RecursionError) as err:
         raise bad_checkpoint(f"{path.name} is not JSON: {err}", "download it again") from err
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that a float holds; Python reads NaN, Infinity and integers of any size from JSON."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def bad_checkpoint(message: str, hint: str = "") -> OVError:

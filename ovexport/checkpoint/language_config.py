@@ -6,7 +6,7 @@ Knows the fields and what transformers fills in for absent ones; refuses variant
 
 from __future__ import annotations
 
-from ovexport.checkpoint.json_fields import Fields, bad_checkpoint
+from ovexport.checkpoint.json_fields import MAX_LAYERS, Fields, bad_checkpoint
 from ovexport.model.config import LanguageConfig
 
 
@@ -15,7 +15,8 @@ def read_language_config(fields: Fields, *, tied: bool, rope_scaling_ignored: bo
     fields.require("hidden_act", "silu", among=("silu",))
     if fields.values.get("use_sliding_window"):
         raise bad_checkpoint(f"{fields.where}: use_sliding_window is on, which is not supported")
-    if set(fields.values.get("layer_types") or ()) - {"full_attention"}:
+    layer_types = fields.values.get("layer_types") or []
+    if not isinstance(layer_types, list) or any(kind != "full_attention" for kind in layer_types):
         raise bad_checkpoint(f"{fields.where}: layer_types has more than full_attention, not supported")
     hidden, num_heads = fields.positive("hidden_size"), fields.positive("num_attention_heads")
     num_kv_heads = fields.positive("num_key_value_heads", num_heads)
@@ -27,7 +28,7 @@ def read_language_config(fields: Fields, *, tied: bool, rope_scaling_ignored: bo
         vocab_size=fields.positive("vocab_size"),
         hidden=hidden,
         intermediate=fields.positive("intermediate_size"),
-        num_layers=fields.positive("num_hidden_layers"),
+        num_layers=fields.positive("num_hidden_layers", at_most=MAX_LAYERS),
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
         head_dim=fields.positive("head_dim", hidden // num_heads),

@@ -1,19 +1,18 @@
 """Modules whose parameters are the mapped tensors of a checkpoint: the whole model, or one part of it,
 without a copy.
 
-Knows how to join `Checkpoint` and `ovexport.model`. For arithmetic in float32 over 16-bit weights see
+Knows how to join tensors by name and `ovexport.model`. For arithmetic in float32 over 16-bit weights see
 `weights_upcast`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from ovexport.checkpoint.load import Checkpoint
 from ovexport.model.config import OneVisionConfig
 from ovexport.model.onevision import OneVision
 from ovexport.model.projector import Projector
@@ -23,16 +22,27 @@ from ovexport.model.siglip import VisionTower
 M = TypeVar("M", bound=nn.Module)
 
 
-def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> OneVision:
+class TensorFolder(Protocol):
+    """What is needed of a `Checkpoint`; tensors go by the parameter names of `OneVision`."""
+
+    @property
+    def config(self) -> OneVisionConfig: ...
+
+    def names(self) -> list[str]: ...
+
+    def tensor(self, name: str) -> torch.Tensor: ...
+
+
+def load_model(checkpoint: TensorFolder, dtype: torch.dtype | None = None) -> OneVision:
     """All of it, for inference (no gradients). With a dtype the weights are copied and cast, else mapped as stored."""
     return _fill(OneVision, checkpoint, "", dtype)
 
 
-def load_vision_tower(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> VisionTower:
+def load_vision_tower(checkpoint: TensorFolder, dtype: torch.dtype | None = None) -> VisionTower:
     return _fill(lambda c: VisionTower(c.vision), checkpoint, "vision_tower.", dtype)
 
 
-def load_projector(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Projector:
+def load_projector(checkpoint: TensorFolder, dtype: torch.dtype | None = None) -> Projector:
     """Without the newline, which is `checkpoint.tensor("image_newline")`."""
 
     def build(config: OneVisionConfig) -> Projector:
@@ -41,11 +51,11 @@ def load_projector(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> 
     return _fill(build, checkpoint, "projector.", dtype)
 
 
-def load_language_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> LanguageModel:
+def load_language_model(checkpoint: TensorFolder, dtype: torch.dtype | None = None) -> LanguageModel:
     return _fill(lambda c: LanguageModel(c.language), checkpoint, "language_model.", dtype)
 
 
-def _fill(build: Callable[[OneVisionConfig], M], checkpoint: Checkpoint, prefix: str, dtype: torch.dtype | None) -> M:
+def _fill(build: Callable[[OneVisionConfig], M], checkpoint: TensorFolder, prefix: str, dtype: torch.dtype | None) -> M:
     with torch.device("meta"):
         module = build(checkpoint.config)
     names = [name for name in checkpoint.names() if name.startswith(prefix)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovexport.checkpoint.json_fields import Fields, bad_checkpoint
+from ovexport.checkpoint.json_fields import Fields, bad_checkpoint, is_finite
 
 BICUBIC = 3  # PIL's number
 _HALF = (0.5, 0.5, 0.5)
@@ -74,20 +74,16 @@ def _check_size(fields: Fields, image_size_px: int) -> None:
     size: Any = fields.values.get("size")
     if size is None:
         return
-    sides = {int(side) for side in size.values()} if isinstance(size, dict) else set(_as_list(size))
-    if sides != {image_size_px}:
+    sides = list(size.values()) if isinstance(size, dict) else size if isinstance(size, list) else [size]
+    if not sides or any(side != image_size_px for side in sides):
         raise bad_checkpoint(f"{fields.where}: size is {size}, but the vision tower takes {image_size_px} px")
-
-
-def _as_list(size: Any) -> list[Any]:
-    return size if isinstance(size, list) else [size]
 
 
 def _triple(fields: Fields, key: str) -> tuple[float, float, float]:
     value = fields.values.get(key)
     if value is None:
         return _HALF
-    if not isinstance(value, list) or len(value) != 3 or not all(type(v) in (int, float) for v in value):
+    if not isinstance(value, list) or len(value) != 3 or not all(is_finite(v) for v in value):
         raise bad_checkpoint(f"{fields.where}: {key} is not a list of three numbers")
     if key == "image_std" and not all(value):
         raise bad_checkpoint(f"{fields.where}: {key} has a zero")

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint.layouts import HF_DISK
 from ovexport.checkpoint.tensor_files import INDEX_FILE, SINGLE_FILE
-from ovexport.model.config import OneVisionConfig
+from ovexport.model.config import OneVisionConfig, VisionConfig
 from ovexport.model.onevision import OneVision
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -81,31 +82,15 @@ def _write_weights(model: OneVision, folder: Path, dtype: torch.dtype, max_shard
 def _json_files(
     config: OneVisionConfig, tokenizer: Mapping[str, Any], chat_template: str, dtype: torch.dtype
 ) -> dict[str, Any]:
-    vision, geometry = config.vision, config.geometry
     tokens = {entry["id"]: entry["content"] for entry in tokenizer.get("added_tokens", [])}
     eos = config.eos_token_ids[0] if len(config.eos_token_ids) == 1 else list(config.eos_token_ids)
-    processor = {
-        "image_processor_type": "LlavaOnevisionImageProcessor",
-        "processor_class": "LlavaOnevisionProcessor",
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_pad": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_grid_pinpoints": [list(pair) for pair in geometry.grid_pinpoints],
-        "image_mean": list(geometry.image_mean),
-        "image_std": list(geometry.image_std),
-        "resample": 3,
-        "rescale_factor": geometry.rescale_factor,
-        "size": {"height": geometry.image_size_px, "width": geometry.image_size_px},
-    }
     return {
         "config.json": _config_json(config, dtype),
         "generation_config.json": {"eos_token_id": eos, "pad_token_id": config.pad_token_id},
-        "preprocessor_config.json": processor,
+        "preprocessor_config.json": _image_processor(config.geometry),
         "processor_config.json": {
             "processor_class": "LlavaOnevisionProcessor",
-            "num_image_tokens": vision.patches_per_side**2,
+            "num_image_tokens": config.vision.patches_per_side**2,
             "vision_feature_select_strategy": "full",
             "vision_aspect_ratio": _aspect_ratio(config),
             "image_token": tokens.get(config.image_token_id, "<image>"),
@@ -124,8 +109,25 @@ def _json_files(
     }
 
 
+def _image_processor(geometry: Geometry) -> dict[str, Any]:
+    return {
+        "image_processor_type": "LlavaOnevisionImageProcessor",
+        "processor_class": "LlavaOnevisionProcessor",
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_pad": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_grid_pinpoints": [list(pair) for pair in geometry.grid_pinpoints],
+        "image_mean": list(geometry.image_mean),
+        "image_std": list(geometry.image_std),
+        "resample": 3,
+        "rescale_factor": geometry.rescale_factor,
+        "size": {"height": geometry.image_size_px, "width": geometry.image_size_px},
+    }
+
+
 def _config_json(config: OneVisionConfig, dtype: torch.dtype) -> dict[str, Any]:
-    vision, language, dtype_name = config.vision, config.language, _DTYPE_NAMES[dtype]
     return {
         "architectures": ["LlavaOnevisionForConditionalGeneration"],
         "model_type": "llava_onevision",
@@ -137,40 +139,49 @@ def _config_json(config: OneVisionConfig, dtype: torch.dtype) -> dict[str, Any]:
         "vision_aspect_ratio": _aspect_ratio(config),
         "vision_feature_layer": -1,
         "vision_feature_select_strategy": "full",
+        "tie_word_embeddings": config.language.tie_word_embeddings,
+        "torch_dtype": _DTYPE_NAMES[dtype],
+        "text_config": _text_config(config, dtype),
+        "vision_config": _vision_config(config.vision),
+    }
+
+
+def _text_config(config: OneVisionConfig, dtype: torch.dtype) -> dict[str, Any]:
+    language = config.language
+    return {
+        "model_type": "qwen2",
+        "vocab_size": language.vocab_size,
+        "hidden_size": language.hidden,
+        "intermediate_size": language.intermediate,
+        "num_hidden_layers": language.num_layers,
+        "num_attention_heads": language.num_heads,
+        "num_key_value_heads": language.num_kv_heads,
+        "head_dim": language.head_dim,
+        "max_position_embeddings": language.max_positions,
+        "hidden_act": "silu",
+        "rms_norm_eps": language.rms_norm_eps,
+        "rope_theta": language.rope_theta,
+        "use_sliding_window": False,
         "tie_word_embeddings": language.tie_word_embeddings,
-        "torch_dtype": dtype_name,
-        "text_config": {
-            "model_type": "qwen2",
-            "vocab_size": language.vocab_size,
-            "hidden_size": language.hidden,
-            "intermediate_size": language.intermediate,
-            "num_hidden_layers": language.num_layers,
-            "num_attention_heads": language.num_heads,
-            "num_key_value_heads": language.num_kv_heads,
-            "head_dim": language.head_dim,
-            "max_position_embeddings": language.max_positions,
-            "hidden_act": "silu",
-            "rms_norm_eps": language.rms_norm_eps,
-            "rope_theta": language.rope_theta,
-            "use_sliding_window": False,
-            "tie_word_embeddings": language.tie_word_embeddings,
-            "eos_token_id": config.eos_token_ids[0],
-            "pad_token_id": config.pad_token_id,
-            "torch_dtype": dtype_name,
-        },
-        "vision_config": {
-            "model_type": "siglip_vision_model",
-            "hidden_size": vision.hidden,
-            "intermediate_size": vision.intermediate,
-            "num_hidden_layers": vision.num_layers,
-            "num_attention_heads": vision.num_heads,
-            "num_channels": vision.num_channels,
-            "image_size": vision.image_size_px,
-            "patch_size": vision.patch_size_px,
-            "hidden_act": "gelu_pytorch_tanh",
-            "layer_norm_eps": vision.layer_norm_eps,
-            "vision_use_head": False,
-        },
+        "eos_token_id": config.eos_token_ids[0],
+        "pad_token_id": config.pad_token_id,
+        "torch_dtype": _DTYPE_NAMES[dtype],
+    }
+
+
+def _vision_config(vision: VisionConfig) -> dict[str, Any]:
+    return {
+        "model_type": "siglip_vision_model",
+        "hidden_size": vision.hidden,
+        "intermediate_size": vision.intermediate,
+        "num_hidden_layers": vision.num_layers,
+        "num_attention_heads": vision.num_heads,
+        "num_channels": vision.num_channels,
+        "image_size": vision.image_size_px,
+        "patch_size": vision.patch_size_px,
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": vision.layer_norm_eps,
+        "vision_use_head": False,
     }
 
 

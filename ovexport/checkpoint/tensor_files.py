@@ -91,14 +91,13 @@ def index_shards(index_path: Path) -> list[str]:
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise bad_checkpoint(f"{index_path.name} has no weight_map")
-    names = set(weight_map.values())
-    for name in names:
+    for name in weight_map.values():
         if not isinstance(name, str) or not name.endswith(".safetensors") or set(name) & set("/\\:\0"):
             raise bad_checkpoint(
                 f"{index_path.name} names the file {name!r}, which is not a bare *.safetensors name",
                 "do not use this checkpoint unless you know where it is from",
             )
-    return sorted(names)
+    return sorted(set(weight_map.values()))
 
 
 def _existing(path: Path) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
@@ -129,7 +128,10 @@ def _next_id(tokenizer: Tokenizer) -> int:
 
 def _from_vocab_and_merges(folder: Path) -> Tokenizer:
     vocab, merges_path = read_json(_either(folder, "vocab.json")), _either(folder, "merges.txt")
-    lines = merges_path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = merges_path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as err:
+        raise bad_checkpoint("merges.txt is not UTF-8 text", "download it again") from err
     merges = [_merge(line) for line in lines if line and not line.startswith("#version")]
     try:
         tokenizer = Tokenizer(BPE(vocab=vocab, merges=merges, fuse_unk=False, byte_fallback=False))
@@ -162,8 +164,8 @@ def _either(folder: Path, name: str) -> Path:
 def _added_tokens(folder: Path) -> dict[int, AddedToken]:
     """By id: added_tokens.json says which, tokenizer_config.json says how they behave (and wins)."""
     path = folder / "added_tokens.json"
-    names: dict[str, Any] = read_json(path) if path.is_file() else {}
-    added = {int(i): AddedToken(content, special=True, normalized=False) for content, i in names.items()}
+    names = Fields.read_if_there(path)
+    added = {names.integer(content): AddedToken(content, special=True, normalized=False) for content in names.values}
     decoder = Fields.read_if_there(folder / "tokenizer_config.json").object("added_tokens_decoder")
     flags = ("lstrip", "rstrip", "single_word", "normalized", "special")
     for token_id, token in decoder.values.items():

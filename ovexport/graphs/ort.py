@@ -16,7 +16,7 @@ from ovexport.graphs.ort_attention import ATTENTION_FORMS, CachedAttention
 from ovexport.precision import weights as W
 from ovexport.precision.weights import TensorSource
 
-# 4: activations are rounded to int8 per block of 32 and multiplied as integers; five to sixty times faster than the
+# 4: activations are rounded to int8 per block of 32 and multiplied as integers; two to sixty times faster than the
 # kernels for 8-bit weights without it, at an error below that of the weights (docs/log.md).
 INT8_ACTIVATIONS = 4
 
@@ -203,5 +203,4 @@ LINEAR_FORMS = {
 TABLE_FORMS = {
     "dense": (_dense_embed, _dense_head),
     "int8": (lambda *args: _block_embed(8, *args), lambda *args: _block_head(8, *args)),
-    "int4": (lambda *args: _block_embed(4, *args), lambda *args: _block_head(4, *args)),
 }

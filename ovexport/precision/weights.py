@@ -1,7 +1,7 @@
 """Turns a checkpoint's tensors into weights of a graph, in the form that a precision asks for.
 
 Nothing is read here: each function returns promises (`Weight`) that read, join, cast or quantise their tensors when
-the file is written, a bounded piece at a time.
+the file is written, one matrix (or a bounded piece of a larger table) at a time.
 
 Axes: N rows (outputs), K columns (inputs), G blocks of a row, E elements of a block, V vocabulary, D width.
 """

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ovengines import open_bundle
 from ovengines.bundle.manifest import Geometry, ModelSpec
+from ovexport.checkpoint.parts import TensorFolder, load_model
 from ovexport.model import OneVision, weights_upcast
 from ovexport.verify.compare import equal_lead
 from ovexport.verify.picture import draw_picture
-from ovexport.verify.reference import Progress, TensorFolder, fill_part
+from ovexport.verify.reference import Progress
 from ovexport.verify.report import AnswerRow
 from ovexport.verify.tolerance import ANSWER_GAPS
 from ovrun import Session
@@ -32,8 +32,6 @@ from ovrun.prompt.messages import conversation
 from ovrun.prompt.tokenizer import Tokenizer
 from ovrun.tiling.plan import TokenPlan
 from ovrun.vision.views import make_view
-
-PARTS = ("vision_tower", "projector", "language_model")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +84,7 @@ def full_check(
             answers.append(list(result.token_ids))
     manifest = open_bundle(bundle_path).manifest
     rows = []
-    model = _whole_model(checkpoint)
+    model = load_model(checkpoint)
     with weights_upcast(model), torch.no_grad():
         for i, (sample, answer) in enumerate(zip(samples, answers, strict=True)):
             report("answers of PyTorch", len(samples) + i, 2 * len(samples))
@@ -94,15 +92,6 @@ def full_check(
             rows.append(_row(model, question, sample.name, manifest.precision, answer))
     report("answers of PyTorch", 2 * len(samples), 2 * len(samples))
     return tuple(rows)
-
-
-def _whole_model(checkpoint: TensorFolder) -> OneVision:
-    with torch.device("meta"):
-        model = OneVision(checkpoint.config).eval()
-    for part in PARTS:
-        fill_part(getattr(model, part), part, checkpoint)
-    model.image_newline = nn.Parameter(checkpoint.tensor("image_newline").float(), requires_grad=False)
-    return model
 
 
 def _question(bundle_path: Path, spec: ModelSpec, sample: Sample) -> _Question:

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ovengines.errors import ExitCode, OVError
-from ovexport.model import KVCache, OneVision, OneVisionConfig, weights_upcast
+from ovexport.checkpoint.parts import TensorFolder, load_language_model, load_projector, load_vision_tower
+from ovexport.model import KVCache, OneVision, weights_upcast
 from ovexport.precision.policy import Policy
 from ovexport.verify.probe import GREEDY_TOKENS, Probe, make_probe
 from ovexport.verify.rounded import has_rounded_decoder, rounded_logits
@@ -31,15 +31,6 @@ Progress = Callable[[str, int, int], None]  # (step, steps done, steps in all)
 STEPS = 4
 # What np.load and reading an array raise for a file that is none of ours.
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
-
-
-class TensorFolder(Protocol):
-    """What is needed of `ovexport.checkpoint.Checkpoint`; tensors go by the parameter names of `OneVision`."""
-
-    @property
-    def config(self) -> OneVisionConfig: ...
-
-    def tensor(self, name: str) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,11 +98,11 @@ def make_reference(
         model = OneVision(checkpoint.config).eval()
     with torch.no_grad():
         report("vision tower", 0, STEPS)
-        features_NPD = _features(model, checkpoint, probe)
+        features_NPD = _features(checkpoint, probe)
         report("projector", 1, STEPS)
         image_embeds_TD = _image_embeds(model, checkpoint, features_NPD, probe)
         report("language model", 2, STEPS)
-        fill_part(model.language_model, "language_model", checkpoint)
+        model.language_model = load_language_model(checkpoint)
         logits_KV, greedy_ids = _logits(model, image_embeds_TD, probe)
         report("language model, weights rounded", 3, STEPS)
         rounded_KV = _rounded_logits(model, image_embeds_TD, probe, policy)
@@ -137,25 +128,14 @@ def make_reference(
     )
 
 
-def fill_part(part: nn.Module, prefix: str, checkpoint: TensorFolder) -> None:
-    """Give a module on the meta device the checkpoint's own tensors: no copy, stored dtype."""
-    state = {name: checkpoint.tensor(f"{prefix}.{name}") for name, _ in part.named_parameters()}
-    part.load_state_dict(state, assign=True)
-    part.requires_grad_(False)
-
-
-def _features(model: OneVision, checkpoint: TensorFolder, probe: Probe) -> torch.Tensor:
-    fill_part(model.vision_tower, "vision_tower", checkpoint)
-    with weights_upcast(model.vision_tower):
-        pixels = torch.from_numpy(probe.pixels_NCHW)
-        features_NPD = torch.cat([model.vision_tower(tile_1CHW) for tile_1CHW in pixels.split(1)])
-    model.vision_tower.to("meta")
-    return features_NPD
+def _features(checkpoint: TensorFolder, probe: Probe) -> torch.Tensor:
+    with weights_upcast(load_vision_tower(checkpoint)) as tower:
+        return torch.cat([tower(tile_1CHW) for tile_1CHW in torch.from_numpy(probe.pixels_NCHW).split(1)])
 
 
 def _image_embeds(model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe) -> torch.Tensor:
-    fill_part(model.projector, "projector", checkpoint)
-    model.image_newline = nn.Parameter(checkpoint.tensor("image_newline").float(), requires_grad=False)
+    model.projector = load_projector(checkpoint)
+    model.image_newline = nn.Parameter(checkpoint.tensor("image_newline"), requires_grad=False)
     with weights_upcast(model.projector):
         image_embeds_TD = model.pool(features_NPD, probe.plan)
     model.projector.to("meta")

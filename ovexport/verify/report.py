@@ -136,6 +136,12 @@ class AnswerRow:
         return self.gap / self.limit
 
 
+_FOOTNOTE = (
+    "Judged: max, rms and cosine; for int8 and int4 most sharply where PyTorch has the same rounded weights.\n"
+    "Told, not judged: argmax and greedy, which rounding changes where two tokens are close."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that `ovexport build --verify` and `ovexport verify` found."""
@@ -168,7 +174,7 @@ class Report:
             ExitCode.PARITY_FAILED,
             f"{count} comparisons with PyTorch failed in {self.subject.precision}; the worst is {worst.stage}: "
             f"{worst.finding}",
-            "try --precision fp32; if that fails as well, please report it with report.json",
+            "try --precision fp32; if that fails as well, please report it with the table of all comparisons",
         )
 
     def table(self) -> str:
@@ -176,7 +182,7 @@ class Report:
         lines = _aligned(_ROW_TITLES, [_row_cells(row) for row in self.rows])
         if self.answers:
             lines += ["", *_aligned(_ANSWER_TITLES, [_answer_cells(row) for row in self.answers])]
-        return "\n".join(lines)
+        return "\n".join([*lines, _FOOTNOTE])
 
     def as_json(self) -> dict[str, Any]:
         return {

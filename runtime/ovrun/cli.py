@@ -46,9 +46,14 @@ def answer_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE", help="image files; - reads one from stdin")
     add("-p", "--prompt", help="the question; <image> in it places an image (default: Describe this image.)")
-    add("-m", "--model", metavar="BUNDLE", help="folder of the bundle (default: the newest one in $OV_HOME/bundles)")
+    add("-m", "--model", metavar="BUNDLE", help="folder, or name in $OV_HOME/bundles (default: the newest one there)")
     add("--system", metavar="TEXT", help='system turn (default: that of training; "" leaves it out)')
-    add("--max-tiles", type=int, metavar="N", help="cut the image into at most N tiles: faster, sees less detail")
+    add(
+        "--max-tiles",
+        type=int,
+        metavar="N",
+        help="cut the image into at most N tiles beside the view of the whole: faster, sees less detail",
+    )
     decoding = parser.add_argument_group("decoding (names as in transformers)").add_argument
     decoding("--max-new-tokens", type=int, metavar="N", help="longest answer (default: 512)")
     decoding("--max-tokens", type=int, dest="max_new_tokens", help=argparse.SUPPRESS)
@@ -88,14 +93,14 @@ def answer(argv: Sequence[str], terminal: Terminal) -> None:
     terminal.quiet = args.quiet
     if not args.images and args.prompt is None:
         raise OVError(ExitCode.USAGE, "no image given", "try: ovrun image.jpg")
-    from ovengines.home import newest_bundle
+    from ovengines.home import find_bundle, newest_bundle
     from ovrun.log import show_log
     from ovrun.session import DEFAULT_PROMPT, Session
 
     show_log(-1 if args.quiet else args.verbose)
     options = {name: value for name in OPTION_NAMES if (value := getattr(args, name)) is not None}
     images = [_read_stdin() if name == "-" else name for name in args.images]
-    bundle = args.model or newest_bundle()
+    bundle = find_bundle(args.model) if args.model else newest_bundle()
     with Session.open(bundle, args.device, args.threads, terminal.progress) as session:
         request = {
             "prompt": DEFAULT_PROMPT if args.prompt is None else args.prompt,

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import sys
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from ovengines.errors import ExitCode, OVError
 from ovrun.terminal import Terminal
+
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")  # in other people's texts, where it helps only attackers
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -25,6 +29,8 @@ class CommandParser(argparse.ArgumentParser):
 def run_command(command: Callable[[Terminal], None], *, debug: bool = False) -> int:
     """Run a command; returns its exit code and never raises. An error is one line, and a hint another."""
     terminal = Terminal()
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         command(terminal)
         return ExitCode.OK
@@ -48,7 +54,7 @@ def explain(err: BaseException) -> OVError:
         return err
     for kind, code, message, hint in _FOREIGN:
         if isinstance(err, kind):
-            return OVError(code, message.format(err=err, kind=type(err).__name__), hint)
+            return OVError(code, message.format(err=ADDRESS.sub("0x...", str(err)), kind=type(err).__name__), hint)
     return OVError(ExitCode.UNEXPECTED, type(err).__name__, "run it again with --debug")
 
 
@@ -56,5 +62,6 @@ _FOREIGN: tuple[tuple[type[BaseException], ExitCode, str, str], ...] = (
     (KeyboardInterrupt, ExitCode.INTERRUPTED, "interrupted", ""),
     (MemoryError, ExitCode.OUT_OF_MEMORY, "out of memory", "use smaller images, or a smaller precision (int4)"),
     (ModuleNotFoundError, ExitCode.MISSING_DEPENDENCY, "{err}", "pip install 'ovexport[cpu]', or [export] to build"),
+    (OSError, ExitCode.UNEXPECTED, "{err}", "check disk space and permissions"),
     (Exception, ExitCode.UNEXPECTED, "unexpected {kind}: {err}", "run it again with --debug and report what it shows"),
 )

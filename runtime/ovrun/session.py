@@ -18,7 +18,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ovengines import Bundle, Engine, open_bundle, open_engine
+from ovengines import Bundle, Engine, check_device, open_bundle, open_engine
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovrun.decode.loop import generate_tokens, prefill
@@ -84,8 +84,7 @@ class Session:
         Raises:
             OVError: BUNDLE_INVALID for a damaged bundle, MISSING_DEPENDENCY for a device that is not there.
         """
-        if threads is not None and threads < 1:
-            raise OVError(ExitCode.USAGE, f"threads is {threads}", "give at least 1, or leave it out for all cores")
+        check_device(device, threads)
         clock = Stopwatch()
         with clock.stage("load"):
             bundle = open_bundle(str(path), progress=on_progress)
@@ -174,8 +173,10 @@ class Session:
         options: GenerationOptions,
         max_tiles: int | None,
     ) -> _Question:
-        if isinstance(images, (str, bytes, PathLike)):
+        if not isinstance(images, (list, tuple)):
             raise OVError(ExitCode.USAGE, "images should be a list, even of one", "write images=[...]")
+        if not isinstance(prompt, str):
+            raise OVError(ExitCode.USAGE, f"the prompt is {type(prompt).__name__}, not text", "give a string")
         check_limit("images", len(images), "there are")
         check_limit("prompt_chars", len(prompt) + len(system or ""), "the prompt has")
         clock = Stopwatch()
@@ -246,7 +247,7 @@ class Session:
         capped = cap_tiles(geometry, max_tiles)
         if capped == geometry:
             return geometry, []
-        return capped, [f"at most {max_tiles} tiles: not what the model was trained with, details may be lost"]
+        return capped, [f"max_tiles is {max_tiles}: not what the model was trained with, details may be lost"]
 
     def _encode_prompt(self, prompt: str, system: str | None, tokens_per_image: list[int]) -> PromptIds:
         turns = conversation(prompt, len(tokens_per_image), system=DEFAULT_SYSTEM if system is None else system)

@@ -6,12 +6,10 @@ Progress is drawn on terminals only; colour also needs NO_COLOR to be unset. Kno
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 import unicodedata
 
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 REDRAW_S = 0.1
 COLOURS = {"error": "31", "warning": "33", "hint": "36"}
 
@@ -41,6 +39,8 @@ class Terminal:
         self.write(f"{label} {one_line(text)}\n")
 
     def write(self, text: str) -> None:
+        if sys.stderr is None:  # closed by whoever started us; print would take stdout instead
+            return
         self.clear()
         print(text, end="", file=sys.stderr, flush=True)
 
@@ -65,8 +65,8 @@ class Terminal:
 
 
 def one_line(text: str) -> str:
-    """Text from anywhere made fit for one line of a terminal: no control characters, no memory addresses."""
-    return printable(" ".join(ADDRESS.sub("0x...", text).split()), keep="")
+    """Text from anywhere made fit for one line of a terminal: no control characters."""
+    return printable(" ".join(text.split()), keep="")
 
 
 def printable(text: str, keep: str = "\n\t") -> str:

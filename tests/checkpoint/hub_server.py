@@ -1,6 +1,7 @@
 """A Hub of one machine: the few endpoints that snapshot_download uses, over folders of files, in a thread.
 
-Repositories: {id: folder}. `gated` ids answer 403. Requests are recorded, so tests can say what was downloaded.
+Repositories: {id: folder}. `gated` ids answer 403; a connection is closed in the midst
+of a file named in `cut`. Requests are recorded, so tests can say what was downloaded.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ BRANCHES = {"main": COMMIT, "v1": COMMIT, COMMIT: COMMIT}
 
 
 class HubServer:
-    def __init__(self, repositories: dict[str, Path], gated: frozenset[str] = frozenset()) -> None:
-        self.repositories, self.gated = repositories, gated
+    def __init__(
+        self,
+        repositories: dict[str, Path],
+        gated: frozenset[str] = frozenset(),
+        cut: frozenset[str] = frozenset(),
+    ) -> None:
+        self.repositories, self.gated, self.cut = repositories, gated, cut
         self.requests: list[str] = []
         hub = self
 
@@ -89,7 +95,8 @@ class HubServer:
             send(request, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             return
         content = path.read_bytes()
-        send(request, 200, {"ETag": f'"{digest(content)}"', "X-Repo-Commit": COMMIT}, content)
+        kept = len(content) // 2 if name in self.cut else None
+        send(request, 200, {"ETag": f'"{digest(content)}"', "X-Repo-Commit": COMMIT}, content, kept)
 
     def downloaded(self) -> set[str]:
         """Names of the files whose content was asked for."""
@@ -101,11 +108,19 @@ def digest(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def send(request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+def send(
+    request: BaseHTTPRequestHandler,
+    status: int,
+    headers: dict[str, str],
+    body: bytes = b"",
+    kept: int | None = None,
+) -> None:
+    """`kept`: so many bytes of the body are sent, then the connection ends."""
     request.send_response(status)
     for key, value in headers.items():
         request.send_header(key, value)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
     if request.command != "HEAD":
-        request.wfile.write(body)
+        request.wfile.write(body[:kept])
+    request.close_connection = request.close_connection or kept is not None

@@ -96,3 +96,15 @@ def test_online_then_offline(repositories: dict[str, Path], tmp_path: Path) -> N
 def test_hub_that_cannot_be_reached(tmp_path: Path) -> None:
     (result,) = open_each([("org/single", None)], tmp_path, "http://127.0.0.1:9")
     assert result["code"] == 3 and "cannot be reached" in result["message"]
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors"])
+def test_connection_that_ends_in_the_midst_of_a_file(repositories: dict[str, Path], tmp_path: Path, file: str) -> None:
+    with HubServer(repositories, cut=frozenset({file})) as hub:
+        (result,) = open_each([("org/single", None)], tmp_path, hub.url)
+        assert file in hub.downloaded()
+    assert result["code"] == 3 and "org/single could not be downloaded" in result["message"], result
+    assert "network" in result["hint"] and "\n" not in result["message"]
+    with HubServer(repositories) as hub:
+        (again,) = open_each([("org/single", None)], tmp_path, hub.url)
+    assert again["revision"] == COMMIT, again

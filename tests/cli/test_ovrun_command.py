@@ -101,7 +101,7 @@ def test_several_images_and_none(ask: Callable[..., dict[str, Any]], picture: Pa
 def test_fewer_tiles(ovrun: Command, bundle: Path, picture: Path) -> None:
     outcome = ovrun(picture, "-m", bundle, "--max-tiles", 1, "--json", "--max-new-tokens", 1)
     result = json.loads(outcome.out)
-    assert outcome.code == 0 and result["tiles"] == 2 and "1 tiles" in result["warnings"][0]
+    assert outcome.code == 0 and result["tiles"] == 2 and "max_tiles is 1" in result["warnings"][0]
     assert outcome.err == f"warning: {result['warnings'][0]}\n"
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ovengines.bundle.manifest import LAYOUT_VERSION, Geometry, Manifest, ModelSpec, from_json, to_json, with_checksum
-from ovengines.bundle.reader import open_bundle
+from ovengines.bundle.reader import MAX_MANIFEST_BYTES, open_bundle
 from ovengines.bundle.writer import BundleWriter
 from ovengines.errors import ExitCode, OVError
 
@@ -104,8 +107,11 @@ def test_change_after_the_first_opening_is_seen(bundle: Path) -> None:
     refusal(bundle)
 
 
-def test_stamp_spares_the_second_hashing(bundle: Path) -> None:
+def test_stamp_spares_the_second_hashing(bundle: Path, tmp_path: Path) -> None:
     hashed: list[str] = []
+    open_bundle(bundle, progress=lambda name, done, total: hashed.append(name))
+    assert not hashed  # its writer has just hashed it
+    bundle = Path(shutil.copytree(bundle, tmp_path / "copy"))
     open_bundle(bundle, progress=lambda name, done, total: hashed.append(name))
     assert hashed
     hashed.clear()
@@ -211,23 +217,87 @@ def test_existing_bundle_is_kept_without_force(bundle: Path) -> None:
     assert [f.name for f in bundle.parent.iterdir() if f.name.startswith(".")] == []
 
 
-def test_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
+@pytest.mark.parametrize("name", ["photo.jpg", "manifest.json"])
+def test_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text('{"manifest_version": 3}')
     with pytest.raises(OVError):
-        BundleWriter(tmp_path / "photos", force=True)
+        BundleWriter(tmp_path / "mine", force=True)
+
+
+def test_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    with BundleWriter(tmp_path / "b") as writer:
+        publish(writer)
+    assert (tmp_path / "b" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_manifest_must_be_a_plain_file(bundle: Path, kind: str) -> None:
+    file, away = bundle / "manifest.json", bundle.parent / "away.json"
+    file.rename(away)
+    make = {"link": lambda: file.symlink_to(away), "pipe": lambda: os.mkfifo(file), "directory": file.mkdir}
+    make[kind]()
+    assert "plain file" in refusal(bundle).message
+
+
+def test_manifest_of_many_bytes_is_a_limit(bundle: Path) -> None:
+    (bundle / "manifest.json").write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(OVError, match="manifest_bytes") as caught:
+        open_bundle(bundle)
+    assert caught.value.code == ExitCode.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("field", ["layout_version", "semantics_version"])
+@pytest.mark.parametrize("value", [0, -1, "1", None, 99])
+def test_versions_out_of_range_are_refused(bundle: Path, field: str, value: object) -> None:
+    edit_manifest(bundle, **{field: value})
+    assert field.split("_")[0] in refusal(bundle).message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_layers", 0),
+        ("vocab_size", -1),
+        ("geometry.image_size_px", 0),
+        ("geometry.patch_size_px", 0),
+        ("geometry.image_std", [0.5, 0, 0.5]),
+        ("geometry.grid_pinpoints", [[104, 100]]),
+        ("geometry.grid_pinpoints", []),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(bundle: Path, name: str, value: object) -> None:
+    model = json.loads((bundle / "manifest.json").read_text())["model"]
+    *inside, field = name.split(".")
+    (model["geometry"] if inside else model)[field] = value
+    edit_manifest(bundle, model=model)
+    refusal(bundle)
+
+
+HOLD = (
+    "import sys, time\nfrom pathlib import Path\nfrom ovengines.bundle.writer import BundleWriter\n"
+    "with BundleWriter(Path(sys.argv[1])) as w:\n"
+    "    w.add_bytes('x', b'1'); print('ready', flush=True); time.sleep(60)\n"
+)
+
+
+@contextmanager
+def other_writer(target: Path) -> Iterator[None]:
+    """Another process in the middle of writing `target`; killed at the end."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
 
 
 def test_killed_writer_leaves_nothing_under_the_name_and_the_next_one_cleans_up(tmp_path: Path) -> None:
-    code = (
-        "import sys, time\nfrom pathlib import Path\nfrom ovengines.bundle.writer import BundleWriter\n"
-        "with BundleWriter(Path(sys.argv[1])) as w:\n"
-        "    w.add_bytes('x', b'1'); print('ready', flush=True); time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "b")], stdout=subprocess.PIPE)
-    assert process.stdout and process.stdout.readline() == b"ready\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with other_writer(tmp_path / "b"):
+        pass
     assert not (tmp_path / "b").exists() and len(list(tmp_path.iterdir())) == 1
     with BundleWriter(tmp_path / "b") as writer:
         publish(writer)
@@ -235,10 +305,22 @@ def test_killed_writer_leaves_nothing_under_the_name_and_the_next_one_cleans_up(
 
 
 def test_running_writer_is_not_cleaned_away(tmp_path: Path) -> None:
-    living = tmp_path / f".b.{os.getppid()}.partial"
-    living.mkdir()
-    with BundleWriter(tmp_path / "b"):
-        assert living.exists()
+    with other_writer(tmp_path / "b"), BundleWriter(tmp_path / "b"):
+        assert len([f for f in tmp_path.iterdir() if (f / "x").exists()]) == 1
+
+
+def test_two_builds_at_once_do_not_replace_each_other_unasked(tmp_path: Path) -> None:
+    with BundleWriter(tmp_path / "b") as one, BundleWriter(tmp_path / "b") as two:
+        publish(one)
+        with pytest.raises(OVError, match="exists already"):
+            publish(two)
+
+
+def test_bundle_moved_away_by_a_killed_writer_is_put_back(bundle: Path) -> None:
+    bundle.rename(bundle.parent / ".b.killed.old")
+    with pytest.raises(OVError, match="exists already"), BundleWriter(bundle):
+        pass
+    open_bundle(bundle)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs resource limits")
@@ -267,3 +349,5 @@ def test_newest_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
             publish(writer)
         time.sleep(0.02)
     assert newest_bundle().name == "new"
+    (tmp_path / "home" / "bundles" / "new").rename(tmp_path / "home" / "bundles" / ".new.killed.partial")
+    assert newest_bundle().name == "old"

@@ -88,6 +88,10 @@ def test_links_lead_somewhere(document: str) -> None:
         assert ((ROOT / document).parent / target).exists(), target
 
 
+def test_no_placeholder_is_left() -> None:
+    assert not re.findall(r"\b[A-Z]+_(?:TABLE|MACHINE|N)\b", README)
+
+
 def test_python_example_runs(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = code_blocks("python")
     picture = ROOT / "examples" / "shapes.png"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ X
     "macro": "{% macro turn(m) %}[{{ m.role | upper }}]{% endmacro %}{% for m in messages %}{{ turn(m) }}{% endfor %}",
     "undefined": "{{ bos_token }}{% if tools %}T{% endif %}{% if documents is none %}D{% endif %}"
     "{{ messages | length }}",
+    "arithmetic": "{% for m in messages %}{{ '-' * loop.index + '=' }}{{ 2 ** loop.index0 * 3 % 5 }}{{ [m] * 2 }}"
+    "{{ '%s|%5s' % (m.role, 1.5) }}{{ '{:>9}'.format(m.role) }}{{ loop.length ~ m.role ~ loop.last }}{% endfor %}",
+    "filters": "{% for role in messages | map(attribute='role') %}{{ role | center(20) | replace('s', 'ss') }}"
+    "{{ role.ljust(12) }}{{ loop.revindex }}{{ ['a', role] | join('+') | indent(3) }}{{ role | batch(2) | list }}"
+    "{{ '%s' | format(role) }}{{ -3 | abs }}{{ messages | length }}{% endfor %}",
+    "recursive loop": "{% for m in messages recursive %}{{ m.role }}{{ loop.depth }}"
+    "{% if loop.depth < 3 %}{{ loop(messages[:2]) }}{% endif %}{% endfor %}",
+    "else and if": "{% for m in messages if m.role == 'user' %}{{ loop.index }}{% else %}none{% endfor %}"
+    "{% for a in nothing %}{% else %}E{% endfor %}{% for k, v in messages[0].items() %}{{ k }}{% endfor %}",
     "prompt": "{{ messages[-1].role }}{% if add_generation_prompt %}>{% endif %}",
 }
 
@@ -131,3 +142,49 @@ def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(OVError, match=name) as caught:
             render(source, [{"role": "user", "content": []}])
         assert caught.value.code is ExitCode.LIMIT_EXCEEDED
+
+
+# What takes much memory or time from a few characters; each would take over 60 MB, or end only after seconds or never.
+_DOUBLING = (
+    "{% set ns = namespace(x='aaaa') %}{% for i in range(40) %}{% set ns.x = STEP %}{% endfor %}{{ ns.x | length }}"
+)
+HUNGRY = {
+    ExitCode.LIMIT_EXCEEDED: [
+        *(
+            "{{ 'a' * 400000000 }}",
+            "{{ 400000000 * 'a' }}",
+            "{{ [0] * 400000000 }}",
+            "{{ ('a' * 400000000) | length }}",
+        ),
+        *(_DOUBLING.replace("STEP", step) for step in ("ns.x ~ ns.x", "ns.x + ns.x", "[ns.x, ns.x] | join")),
+        _DOUBLING.replace("STEP", "ns.x | replace('aaaa', 'aaaaaaaa')"),
+        "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}" + _DOUBLING.replace("STEP", "twice(ns.x)"),
+    ],
+    ExitCode.BUNDLE_INVALID: [
+        *("{{ 9**9**9 }}", "{{ (9**999) ** 99999 }}", "{{ 1.5 | round(400000000, 'ceil') }}", "{{ lipsum(400000) }}"),
+        "{% set ns = namespace(n=9) %}{% for i in range(40) %}{% set ns.n = ns.n * ns.n %}{% endfor %}",
+        *("{{ 'a' | center(400000000) }}", "{{ 'a'.ljust(400000000) }}", "{{ ['a'] | batch(400000000, 0) | first }}"),
+        *("{{ '%400000000d' % 1 }}", "{{ '%*d' % (400000000, 1) }}", "{{ '%400000000d' | format(1) }}"),
+        *("{{ '{:400000000d}'.format(1) }}", "{{ '{:{}d}'.format(1, 400000000) }}"),
+        "{{ ('a' * 900000) | replace('a', 'b' * 900000) }}",
+        "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(90000) %}{% for j in range(90000) | map('string') %}{{ '' }}{% endfor %}{% endfor %}",
+        "{% for i in range(90000) recursive %}{% if loop.depth == 1 %}{{ loop(range(90000)) }}{% endif %}{% endfor %}",
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    ],
+}
+
+
+@pytest.mark.parametrize(("code", "source"), [(code, source) for code, sources in HUNGRY.items() for source in sources])
+def test_memory_and_time_are_bounded(code: ExitCode, source: str) -> None:
+    """Under tracemalloc, which makes the slowest of them ten times as slow."""
+    begin = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(OVError) as caught:
+            render(source, [{"role": "user", "content": []}])
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code is code, caught.value.message
+    assert peak_bytes < 60 << 20 and time.perf_counter() - begin < 20

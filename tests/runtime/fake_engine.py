@@ -86,11 +86,17 @@ def write_bundle(folder: Path, max_positions: int = 256) -> Path:
     with BundleWriter(folder) as writer:
         writer.add_bytes("tokenizer.json", tokenizer.to_str().encode())
         writer.add_bytes("chat_template.jinja", TEMPLATE.encode())
+        model = make_model(tokenizer.get_vocab_size(), max_positions)
+        past = tuple(
+            TensorSpec(name=f"past_key_values.{i // 2}.{i % 2}", dtype="float32", shape=("N",))
+            for i in range(2 * model.num_layers)
+        )
         graphs = []
         for role in ("vision", "projector", "decoder"):
-            writer.add_bytes(f"{role}.onnx", role.encode())
+            writer.add_bytes(f"{role}.onnx", b"")
+            inputs = past if role == "decoder" else scalar
             graphs.append(
-                GraphSpec(role=role, target="ort", file=f"{role}.onnx", data_files=(), inputs=scalar, outputs=scalar)
+                GraphSpec(role=role, target="ort", file=f"{role}.onnx", data_files=(), inputs=inputs, outputs=scalar)
             )
         writer.seal(
             Manifest(
@@ -101,7 +107,7 @@ def write_bundle(folder: Path, max_positions: int = 256) -> Path:
                 source_revision=None,
                 source_sha256="0" * 64,
                 precision="fp32",
-                model=make_model(tokenizer.get_vocab_size(), max_positions),
+                model=model,
                 graphs=tuple(graphs),
                 files=writer.file_specs(),
             )

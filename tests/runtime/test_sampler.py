@@ -112,6 +112,19 @@ def test_penalty_counts_prompt_and_own_tokens() -> None:
     assert [sampler.pick(logits_V) for _ in range(3)] == [1, 2, 0]
 
 
+def test_penalty_passes_over_ids_without_a_score() -> None:
+    """A prompt with an image whose token has no row in the table: everything else is as without it."""
+    random = np.random.default_rng(5)
+    logits_V = _logits_V(random, 40)
+    ids = {3, 7, 39}
+    expected_V = penalise(logits_V, ids, 1.7)
+    assert (expected_V != logits_V).sum() == 3
+    np.testing.assert_array_equal(penalise(logits_V, ids | {40, 151_646}, 1.7), expected_V)
+    np.testing.assert_array_equal(penalise(logits_V, {40}, 1.7), logits_V)
+    sampler = Sampler(GenerationOptions(repetition_penalty=1.7), prompt_ids=[*ids, 40, 151_646])
+    assert sampler.pick(logits_V) == int(expected_V.argmax())
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_are_an_error_not_an_answer(temperature: float, bad: float) -> None:

@@ -108,6 +108,29 @@ def test_rounded_logits_are_those_of_a_model_with_rounded_weights(precision: str
     assert np.abs(reference.rounded_logits_KV - reference.logits_KV).max() > 1e-3
 
 
+def test_parts_are_asked_for_one_after_the_other_and_once() -> None:
+    """So that of a mapped checkpoint one part at a time is in memory, and no page is read for nothing."""
+    checkpoint = random_checkpoint(small_config(tied=False), 2, dtype=torch.bfloat16)
+    asked: list[str] = []
+
+    class Recorded:
+        config, names = checkpoint.config, staticmethod(checkpoint.names)
+
+        def tensor(self, name: str) -> torch.Tensor:
+            asked.append(name)
+            return checkpoint.tensor(name)
+
+    steps: list[tuple[str, int]] = []
+    make_reference(Recorded(), progress=lambda step, done, total: steps.append((step, len(asked))))
+    assert sorted(asked) == sorted(checkpoint.names())
+    before = {step: asked[:count] for step, count in reversed(steps)}
+    assert not before["vision tower"]
+    assert {name.split(".")[0] for name in before["projector"]} == {"vision_tower"}
+    middle = before["language model"][len(before["projector"]) :]
+    assert {name.split(".")[0] for name in middle} == {"projector", "image_newline"}
+    assert {name.split(".")[0] for name in asked[len(before["language model"]) :]} == {"language_model"}
+
+
 def test_no_rounded_logits_without_quantised_weights(references: Callable[[int, str], Reference]) -> None:
     assert len(references(0, "fp16").rounded_logits_KV) == 0
     assert len(references(0, "int8").rounded_logits_KV) == len(references(0, "int8").logits_KV)

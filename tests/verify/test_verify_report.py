@@ -106,7 +106,8 @@ def test_metrics_of_equal_zero_and_infinite_arrays() -> None:
 
 
 def test_table_is_aligned_and_says_pass_or_fail(report: Report) -> None:
-    first, *rows = report.table().splitlines()
+    first, *rows, judged, told = report.table().splitlines()
+    assert judged.startswith("Judged") and told.startswith("Told")
     assert len(rows) == len(report.rows) and all(line.endswith("PASS") for line in rows)
     assert {line.rindex("PASS") for line in rows} == {len(rows[0]) - 4}
     assert first.startswith("stage") and max(map(len, rows)) <= 120

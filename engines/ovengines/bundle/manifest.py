@@ -20,7 +20,9 @@ from ovengines.errors import ExitCode, OVError
 
 LAYOUT_VERSION = 1
 SEMANTICS_VERSION = 1
+VERSIONS = {"layout_version": LAYOUT_VERSION, "semantics_version": SEMANTICS_VERSION}
 CHECKSUM = "checksum"
+CACHE_DTYPES = ("float32", "float16")
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "uint8")
 
 T = TypeVar("T")
@@ -116,7 +118,7 @@ class Manifest:
     created_by: str
     source: str  # Hub id or folder name of the checkpoint
     source_revision: str | None
-    source_sha256: str  # over the weights' tensors as read
+    source_sha256: str  # over the files that hold the weights
     precision: str
     model: ModelSpec
     graphs: tuple[GraphSpec, ...]
@@ -155,18 +157,45 @@ def from_json(text: str) -> Manifest:
         raise _invalid(f"manifest.json is not JSON: {err}") from err
     if not isinstance(raw, dict):
         raise _invalid("manifest.json is not a JSON object")
-    layout = raw.get("layout_version")
-    if isinstance(layout, int) and layout > LAYOUT_VERSION:
-        raise OVError(
-            ExitCode.BUNDLE_INVALID,
-            f"this bundle has layout {layout}, newer than the {LAYOUT_VERSION} that this version reads",
-            "upgrade with: pip install --upgrade ovexport",
-        )
+    for name, known in VERSIONS.items():
+        _check_version(name, raw.get(name), known)
     fields = {name: value for name, value in raw.items() if name != CHECKSUM}
     manifest: Manifest = _parse(Manifest, fields, "manifest")
     if raw.get(CHECKSUM) != with_checksum(fields)[CHECKSUM]:
         raise _invalid("manifest.json does not match its own checksum")
+    _check_values(manifest)
     return manifest
+
+
+def _check_version(name: str, value: Any, known: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise _invalid(f"manifest.{name} should be a number from 1 on, not {value!r}"[:200])
+    if value > known:
+        raise OVError(
+            ExitCode.BUNDLE_INVALID,
+            f"this bundle has {name.replace('_version', '')} {value}, newer than the {known} that this version reads",
+            "upgrade with: pip install --upgrade ovexport",
+        )
+
+
+def _check_values(manifest: Manifest) -> None:
+    """Numbers that code divides by, or allocates from, without looking again."""
+    model, geometry = manifest.model, manifest.model.geometry
+    counts = [model.vision_hidden, model.hidden, model.vocab_size, model.num_layers, model.num_heads]
+    counts += [model.num_kv_heads, model.head_dim, model.max_positions, geometry.patch_size_px]
+    if min(counts) < 1 or geometry.image_size_px < geometry.patch_size_px:
+        raise _invalid("manifest.model has a size below 1")
+    if 0 in geometry.image_std:
+        raise _invalid("manifest.model.geometry.image_std has a zero")
+    sides = [side for pinpoint in geometry.grid_pinpoints for side in pinpoint]
+    if not sides or any(side < 1 or side % geometry.image_size_px for side in sides):
+        raise _invalid("manifest.model.geometry.grid_pinpoints are not whole tiles")
+    for graph in manifest.graphs:
+        past = [tensor for tensor in graph.inputs if tensor.name.startswith("past_key_values.")]
+        if graph.role.startswith("decoder") and len(past) != 2 * model.num_layers:
+            raise _invalid(f"{graph.file} has {len(past)} cache inputs for {model.num_layers} layers")
+        if any(tensor.dtype not in CACHE_DTYPES for tensor in past):
+            raise _invalid(f"{graph.file} has a cache of a type that no engine here holds")
 
 
 def _invalid(message: str) -> OVError:

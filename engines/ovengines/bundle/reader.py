@@ -15,15 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovengines.bundle.external_data import external_locations
+from ovengines.bundle.hashing import file_sha256
 from ovengines.bundle.manifest import FileSpec, GraphSpec, Manifest, from_json
 from ovengines.errors import ExitCode, OVError
 from ovengines.home import ov_home
 
 MAX_MANIFEST_BYTES = 4 << 20
-HASH_CHUNK_BYTES = 4 << 20
 REBUILD_HINT = "the bundle is damaged or was changed; build or copy it again"
 
-Progress = Callable[[str, int, int], None]  # (file, bytes done, bytes in all)
+Progress = Callable[[str, int, int], None]  # (what is being done, bytes done, bytes in all)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ def open_bundle(path: str | Path, *, progress: Progress | None = None) -> Bundle
 
     Raises:
         OVError: BUNDLE_INVALID, naming the file at fault; a newer layout is refused with a sentence.
+            LIMIT_EXCEEDED for a manifest of more than MAX_MANIFEST_BYTES.
     """
     folder = Path(path)
     text = _read_manifest(folder)
@@ -56,12 +58,28 @@ def open_bundle(path: str | Path, *, progress: Progress | None = None) -> Bundle
     sha256 = hashlib.sha256(text).hexdigest()
     _check_names(manifest)
     stamps = [_stat_file(folder, spec) for spec in manifest.files]
-    stamp_file = ov_home() / "stamps" / f"{sha256}.json"
-    if not _is_stamped(stamp_file, stamps):
+    if not _is_stamped(sha256, stamps):
         for spec in manifest.files:
             _check_hash(folder / spec.name, spec, progress)
-        _write_stamp(stamp_file, stamps)
+        for graph in manifest.graphs:
+            _check_locations(folder, graph)
+        _write_stamp(sha256, stamps)
     return Bundle(path=folder, manifest=manifest, sha256=sha256)
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder has a manifest of this project, whatever the state of its files."""
+    try:
+        from_json(_read_manifest(folder).decode("utf-8", errors="replace"))
+    except OVError as err:
+        return "newer" in err.message
+    return True
+
+
+def stamp(folder: Path, manifest: Manifest, text: bytes) -> None:
+    """Remember that the files are what `manifest` (whose bytes are `text`) says: its writer has just hashed them."""
+    stamps = [_stat_file(folder, spec) for spec in manifest.files]
+    _write_stamp(hashlib.sha256(text).hexdigest(), stamps)
 
 
 def _invalid(message: str, hint: str = REBUILD_HINT) -> OVError:
@@ -71,13 +89,22 @@ def _invalid(message: str, hint: str = REBUILD_HINT) -> OVError:
 def _read_manifest(folder: Path) -> bytes:
     file = folder / "manifest.json"
     try:
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise _invalid(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
-        return file.read_bytes()
+        if not stat.S_ISREG(os.lstat(file).st_mode):
+            raise _invalid(f"{file} is a link or not a plain file")
+        with open(file, "rb") as stream:
+            text = stream.read(MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as err:
         raise _invalid(f"{folder} is not a bundle: it has no manifest.json", "make one with: ovexport build") from err
-    except OSError as err:
-        raise _invalid(f"{file} can't be read: {err.strerror}", "check the path and its permissions") from err
+    except (OSError, ValueError) as err:  # ValueError: a null character in the path
+        reason = getattr(err, "strerror", None) or "not a usable path"
+        raise _invalid(f"{file} can't be read: {reason}", "check the path and its permissions") from err
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise OVError(
+            ExitCode.LIMIT_EXCEEDED,
+            f"{file} has more bytes than the limit manifest_bytes of {MAX_MANIFEST_BYTES:,}",
+            "no bundle of ours is so large; get it again from where it came",
+        )
+    return text
 
 
 def is_bare_name(name: str) -> bool:
@@ -108,29 +135,42 @@ def _stat_file(folder: Path, spec: FileSpec) -> list[int]:
 
 
 def _check_hash(file: Path, spec: FileSpec, progress: Progress | None) -> None:
-    digest, done = hashlib.sha256(), 0
-    with open(file, "rb") as stream:
-        while chunk := stream.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            if progress:
-                progress(f"checking {spec.name}", done, spec.size_bytes)
-    if digest.hexdigest() != spec.sha256:
+    done = 0
+
+    def advance(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        if progress:
+            progress(f"checking {spec.name}", done, spec.size_bytes)
+
+    if file_sha256(file, advance) != spec.sha256:
         raise _invalid(f"{spec.name} does not match its SHA-256 in the manifest")
 
 
-def _is_stamped(stamp_file: Path, stamps: list[list[int]]) -> bool:
+def _check_locations(folder: Path, graph: GraphSpec) -> None:
+    """A graph may take weights from its own data files only; older engines do not look where a path leads."""
+    foreign = external_locations(folder / graph.file) - set(graph.data_files)
+    if foreign:
+        raise _invalid(f"{graph.file} refers to data outside of its files: {', '.join(sorted(foreign))[:200]!r}")
+
+
+def _stamp_file(sha256: str) -> Path:
+    return ov_home() / "stamps" / f"{sha256}.json"
+
+
+def _is_stamped(sha256: str, stamps: list[list[int]]) -> bool:
     try:
-        return bool(json.loads(stamp_file.read_text()) == stamps)
+        return bool(json.loads(_stamp_file(sha256).read_text()) == stamps)
     except (OSError, ValueError):
         return False
 
 
-def _write_stamp(stamp_file: Path, stamps: list[list[int]]) -> None:
+def _write_stamp(sha256: str, stamps: list[list[int]]) -> None:
+    file = _stamp_file(sha256)
     try:
-        stamp_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = stamp_file.with_suffix(f".{os.getpid()}.tmp")
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = file.with_suffix(f".{os.getpid()}.tmp")
         partial.write_text(json.dumps(stamps))
-        partial.replace(stamp_file)
+        partial.replace(file)
     except OSError:  # a read-only home costs the hashing each time, nothing else
         return

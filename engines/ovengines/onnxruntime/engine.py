@@ -17,7 +17,7 @@ from ovengines.engine import Float32, Int64
 from ovengines.engine import KVCache as KVCacheProtocol
 from ovengines.errors import ExitCode, OVError
 from ovengines.onnxruntime.cache import SharedKVCache
-from ovengines.onnxruntime.sessions import open_session
+from ovengines.onnxruntime.sessions import open_session, run_error
 
 
 @dataclass
@@ -100,15 +100,15 @@ class OnnxRuntimeEngine:
             "image_embeds": self._no_embeds_TD if image_embeds_TD is None else image_embeds_TD,
             "logits_index": logits_index_BK,
             "seqlens_k": totals_B - 1,
-            "total_sequence_length": totals_B.max(),
+            "total_sequence_length": np.array(totals_B.max()),
         }
         for name, value in feeds.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+            binding.bind_cpu_input(name, np.require(value, requirements="C"))
         binding.bind_output("logits")
         try:
             self.session("decoder").run_with_iobinding(binding)
         except Exception as err:  # onnxruntime's own exception types share no base class
-            raise _run_error("decoder", err) from err
+            raise run_error("decoder", err) from err
         cache.advance(slots, new_tokens)
         logits = binding.get_outputs()[-1]
         return np.asarray(logits.numpy(), np.float32)
@@ -119,7 +119,7 @@ class OnnxRuntimeEngine:
         except OVError:
             raise
         except Exception as err:  # onnxruntime's own exception types share no base class
-            raise _run_error(role, err) from err
+            raise run_error(role, err) from err
         return np.asarray(output, np.float32)
 
     def _bind_cache(self, cache: SharedKVCache, slots: slice) -> ort.IOBinding:
@@ -156,14 +156,3 @@ def best_decoder(manifest: Manifest, runtime_version: str) -> str:
 def _version(text: str) -> tuple[int, ...]:
     """ "1.25.0+cu13" -> (1, 25)."""
     return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])
-
-
-def _run_error(role: str, err: Exception) -> OVError:
-    text = " ".join(str(err).split())
-    if "bad allocation" in text or "bad_alloc" in text or "Failed to allocate memory" in text:
-        return OVError(
-            ExitCode.OUT_OF_MEMORY,
-            f"the {role} graph ran out of memory",
-            "use a smaller image or a smaller precision (--precision int4)",
-        )
-    return OVError(ExitCode.UNEXPECTED, f"onnxruntime failed in the {role} graph: {text[:300]}", "please report this")

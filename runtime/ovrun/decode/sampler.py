@@ -48,10 +48,14 @@ class Sampler:
 
 
 def penalise(logits_V: Float32, seen: set[int], penalty: float) -> Float32:
-    """Tokens seen before made less likely: positive scores divided, negative ones multiplied (Keskar et al., 2019)."""
+    """Tokens seen before made less likely: positive scores divided, negative ones multiplied (Keskar et al., 2019).
+
+    Ids without a score are passed over: the image token of a prompt may lie beyond the model's table.
+    """
     if penalty == 1.0 or not seen:
         return logits_V
     ids = np.fromiter(seen, dtype=np.int64, count=len(seen))
+    ids = ids[ids < logits_V.size]
     scores_V = logits_V.copy()
     chosen = scores_V[ids]
     scores_V[ids] = np.where(chosen < 0, chosen * np.float32(penalty), chosen / np.float32(penalty))
