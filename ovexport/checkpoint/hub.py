@@ -109,10 +109,6 @@ def _translated(hub_id: str, revision: str | None, fetch: Callable[[], Path]) ->
     except Exception as err:
         finding = f"{hub_id}{at} could not be downloaded ({type(err).__name__}: {' '.join(str(err).split())[:200]})"
         # The transport of huggingface_hub >= 1 has errors that are none of those above, such as a connection cut off.
-        rest: tuple[type[Exception], str, str] = (
-            Exception,
-            finding,
-            "check the network, then try again; what has arrived is kept",
-        )
-        message, hint = next((message, hint) for kind, message, hint in (*rows, rest) if isinstance(err, kind))
+        rest = (finding, "check the network, then try again; what has arrived is kept")
+        message, hint = next(((message, hint) for kind, message, hint in rows if isinstance(err, kind)), rest)
         raise OVError(ExitCode.BAD_INPUT, message, hint) from err

@@ -58,14 +58,7 @@ class Chat:
         vocabulary = tokenizer.get_vocab()
         self.image_id, self.pad_id = vocabulary[IMAGE], vocabulary[END_OF_TEXT]
 
-        self._known: dict[str, list[int]] = {}  # few texts, asked for again and again
-
     def encode(self, text: str) -> list[int]:
-        if text not in self._known:
-            self._known[text] = self._encode(text)
-        return self._known[text]
-
-    def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def prompt(self, question: str, num_visual: int, system: str = SYSTEM_PROMPT) -> list[int]:

@@ -98,8 +98,8 @@ def test_hub_that_cannot_be_reached(tmp_path: Path) -> None:
     assert result["code"] == 3 and "cannot be reached" in result["message"]
 
 
-@pytest.mark.parametrize("file", ["tokenizer.json", "model.safetensors"])
-def test_connection_that_ends_in_the_midst_of_a_file(repositories: dict[str, Path], tmp_path: Path, file: str) -> None:
+def test_connection_that_ends_in_the_midst_of_a_file(repositories: dict[str, Path], tmp_path: Path) -> None:
+    file = "model.safetensors"
     with HubServer(repositories, cut=frozenset({file})) as hub:
         (result,) = open_each([("org/single", None)], tmp_path, hub.url)
         assert file in hub.downloaded()

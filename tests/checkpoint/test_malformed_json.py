@@ -93,7 +93,7 @@ def test_random_wrong_types_open_or_are_refused(folders: list[Path]) -> None:
          "no machine"),
         ("model.safetensors.index.json", {"weight_map__image_newline": ["model.safetensors"]}, "bare"),
         ("model.safetensors.index.json", {"weight_map__image_newline": {}}, "bare"),
-        ("tokenizer_config.json", {"eos_token": "\ud800"}, "tokenizer_config.json"),
+        ("config.json", {"model_type": "\ud800"}, "config.json is not JSON"),
     ],
 )  # fmt: skip
 def test_values_that_no_type_check_saw(folders: list[Path], file: str, fields: dict[str, Any], words: str) -> None:

@@ -225,6 +225,14 @@ def test_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path, name: str) -
         BundleWriter(tmp_path / "mine", force=True)
 
 
+def test_damaged_bundle_can_be_replaced(bundle: Path) -> None:
+    (bundle / "manifest.json").write_text((bundle / "manifest.json").read_text()[:-100])
+    refusal(bundle)
+    with BundleWriter(bundle, force=True) as writer:
+        publish(writer)
+    open_bundle(bundle)
+
+
 def test_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with BundleWriter(tmp_path / "b") as writer:

@@ -21,10 +21,12 @@ from ovexport.train.tiny import (
     Recipe,
     Run,
     answer_loss,
+    learning_rate,
     load_run,
     look_step,
     new_run,
     save_run,
+    share_spent,
     talk_step,
     tiny_config,
     train,
@@ -103,6 +105,23 @@ def _interrupt_after(run: Run, steps: int, tokenizer: Tokenizer, recipe: Recipe,
 
     first.step = step  # type: ignore[method-assign, assignment]
     train(run, Chat(tokenizer), recipe, path)
+
+
+def test_a_budget_of_minutes_counts_training_time_alone(config: OneVisionConfig) -> None:
+    run = new_run(config, Recipe(minutes=2.0))
+    run.step, run.spent_s = 10**6, 30.0
+    assert share_spent(Recipe(minutes=2.0), run) == pytest.approx(0.25)
+    assert share_spent(Recipe(steps=4 * 10**6), run) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1349, 0.1351, 0.5, 0.8, 1.0])
+def test_rates_rise_and_fall_within_each_phase(share: float) -> None:
+    recipe = Recipe(look_share=0.135)
+    outside, tower = (learning_rate(recipe, share, in_tower=in_tower) for in_tower in (False, True))
+    assert 0 < outside <= (recipe.look_lr if share < 0.135 else recipe.talk_lr)
+    assert tower == pytest.approx(outside * (1 if share < 0.135 else recipe.tower_factor))
+    at_ends = share in (0.0, 0.1349, 0.1351, 1.0)
+    assert (outside < 0.06 * recipe.talk_lr) == at_ends
 
 
 def test_no_state_is_left_half_written(

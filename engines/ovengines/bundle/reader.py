@@ -68,12 +68,11 @@ def open_bundle(path: str | Path, *, progress: Progress | None = None) -> Bundle
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether the folder has a manifest of this project, whatever the state of its files."""
+    """Whether the folder is one of ours, damaged or not: its manifest at least speaks of a layout."""
     try:
-        from_json(_read_manifest(folder).decode("utf-8", errors="replace"))
-    except OVError as err:
-        return "newer" in err.message
-    return True
+        return b'"layout_version"' in _read_manifest(folder)
+    except OVError:
+        return False
 
 
 def stamp(folder: Path, manifest: Manifest, text: bytes) -> None:
