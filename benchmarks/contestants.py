@@ -118,7 +118,8 @@ class Transformers:
     def decode(self, context: int) -> float:
         if self.cached_tokens < context:
             self.prefill(context)
-        self.cache.crop(context)
+        if extra := self.cached_tokens - context:
+            self.cache.crop(-extra)
         self.cached_tokens = context
         token_BS = self.torch.from_numpy(random_ids(1, 1))
         spent_ms = self._timed(lambda: self._language(token_BS))

@@ -43,9 +43,9 @@ _CURRICULUM = ((0.03, 1, False), (0.06, 2, False), (0.1, 3, True), (1.0, MAX_OBJ
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     seed: int = 0
-    steps: int = 7600
+    steps: int = 6000
     minutes: float | None = None  # the budget in place of steps, if given
-    look_share: float = 0.135  # the first part of the run: patches are named
+    look_share: float = 0.17  # the first part of the run: patches are named
     look_lr: float = 5e-3
     talk_lr: float = 4e-3
     tower_factor: float = 0.2  # of the rate while talking, as in the paper
