@@ -35,7 +35,7 @@ type: $(VENV)/.test  ## mypy
 bench-gates: $(VENV)/.test  ## the speed and memory figures of the README, measured here (about 20 minutes)
 	$(BIN)/python -m benchmarks.gates
 
-ov-tiny: $(VENV)/.test  ## train the embedded model again from nothing (about 25 minutes)
+ov-tiny: $(VENV)/.test  ## train the embedded model again from nothing (half an hour on 2 free cores)
 	$(BIN)/python -m ovexport.train.tiny --out runs/ov-tiny
 
 clean:          ## remove environments and caches
