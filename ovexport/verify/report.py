@@ -138,7 +138,7 @@ class AnswerRow:
 
 _FOOTNOTE = (
     "Judged: max, rms and cosine; for int8 and int4 most sharply where PyTorch has the same rounded weights.\n"
-    "Told, not judged: argmax and greedy, which rounding changes where two tokens are close."
+    "Told, not judged: argmax, which rounding changes where two tokens are close."
 )
 
 
@@ -208,7 +208,7 @@ def write_report(report: Report, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-_ROW_TITLES = ("stage", "output", "max error", "mean error", "rms error", "rms limit", "cosine", "argmax", "greedy", "")
+_ROW_TITLES = ("stage", "output", "max error", "mean error", "rms error", "rms limit", "cosine", "argmax", "")
 _ANSWER_TITLES = ("answer", "equal", "same choice", "gap", "limit", "")
 
 
@@ -225,7 +225,6 @@ def _row_cells(row: Row) -> list[str]:
         *errors,
         "-" if m.min_cosine is None else f"{m.min_cosine:.6f}",
         "" if m.argmax_agreement is None else f"{100 * m.argmax_agreement:.0f} %",
-        "" if row.greedy_total is None else f"{row.greedy_equal}/{row.greedy_total}",
         _verdict(row.passed),
     ]
 
