@@ -170,7 +170,7 @@ def test_help(words: list[str], ovexport: Command) -> None:
 
 def test_names_of_the_commands() -> None:
     scripts = {entry.name: entry.value for entry in importlib.metadata.distribution("ovexport").entry_points}
-    assert scripts["ovexport"] == "ovexport.cli:main" and scripts["ovrun"] == "ovrun.cli:main"
+    assert scripts["ovexport"] == "ovexport.__main__:main" and scripts["ovrun"] == "ovrun.__main__:main"
     for module in ("ovexport.cli", "ovrun.cli"):
         done = subprocess.run([sys.executable, "-m", module, "--no-such-option"], capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (ExitCode.USAGE, "") and done.stderr.startswith("error: "), done

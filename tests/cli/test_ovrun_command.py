@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,3 +141,18 @@ def test_picture_from_stdin_is_the_same(
 def test_version_and_help(ovrun: Command) -> None:
     assert ovrun("--version").out.startswith("ovrun ")
     assert ovrun("--help").out.startswith("usage: ovrun")
+
+
+@pytest.mark.parametrize("name", ["ovrun", "ovexport"])
+def test_interrupted_while_importing(name: str) -> None:
+    """The entry point is asked, with an import that Ctrl-C falls into."""
+    code = (
+        f"import sys, {name}.__main__ as entry\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == '{name}.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.exit(entry.main())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "error: interrupted\n")
