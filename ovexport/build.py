@@ -12,9 +12,10 @@ from pathlib import Path
 import ovexport
 from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Manifest
 from ovengines.bundle.reader import open_bundle
-from ovengines.bundle.writer import BundleWriter, disk_errors
+from ovengines.bundle.writer import DISK_HINT, BundleWriter
 from ovengines.errors import ExitCode, OVError
 from ovengines.home import bundles_dir
+from ovengines.replacement import disk_errors
 from ovexport.checkpoint import Checkpoint
 from ovexport.graphs.table import graph_spec
 from ovexport.graphs.write import write_graph
@@ -68,14 +69,14 @@ def build_bundle(
 def _write_graphs(plan: BuildPlan, writer: BundleWriter, bars: Bars) -> None:
     for row, graph in plan.graphs:
         own_bytes = 0 if row.weights_in else graph.weights_bytes
-        with bars.bytes(f"writing {row.file}", own_bytes) as advance, disk_errors(writer.folder):
+        with bars.bytes(f"writing {row.file}", own_bytes) as advance, disk_errors(writer.folder, DISK_HINT):
             write_graph(graph, writer.folder, row.file, weights_in=row.weights_in, progress=advance)
 
 
 def _write_reference(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter, bars: Bars) -> Reference:
     with bars.steps("computing PyTorch's outputs") as progress:
         reference = make_reference(checkpoint, policy=plan.policy, progress=progress)
-    with disk_errors(writer.folder):
+    with disk_errors(writer.folder, DISK_HINT):
         reference.save(writer.folder / REFERENCE_FILE)
     return reference
 
@@ -86,7 +87,7 @@ def _verify(folder: Path, reference: Reference, checkpoint: Checkpoint, level: s
     if not report.passed:
         logger.error("this build does not match PyTorch\n%s", report.table())
     report.raise_if_failed()
-    with disk_errors(folder):
+    with disk_errors(folder, DISK_HINT):
         write_report(report, folder)
     return report
 

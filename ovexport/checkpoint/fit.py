@@ -5,9 +5,10 @@ Knows the shapes that `ovexport.model` wants (from a model without storage) and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
+from torch import nn
 
 from ovexport.checkpoint.json_fields import bad_checkpoint
 from ovexport.checkpoint.layouts import IGNORED_SUFFIXES, Layout
@@ -20,32 +21,43 @@ HEAD, TABLE = "language_model.lm_head.weight", "language_model.embed_tokens.weig
 
 
 def model_shapes(config: OneVisionConfig) -> dict[str, tuple[int, ...]]:
-    """Own names and shapes of all parameters, without allocating any. Raises OVError (BAD_INPUT) for absurd sizes."""
+    """Own names and shapes of all parameters. Raises OVError (BAD_INPUT) for absurd sizes."""
+    return module_shapes(lambda: OneVision(config))
+
+
+def module_shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of parameters, without allocating any. Raises OVError (BAD_INPUT) for absurd sizes."""
     try:
         with torch.device("meta"):
-            model = OneVision(config)
+            module = build()
     except RuntimeError as err:  # more elements than 64 bits count
         raise bad_checkpoint("the sizes in config.json make a model that no machine can hold") from err
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 
 def check_fit(config: OneVisionConfig, layout: Layout, files: TensorFiles) -> None:
     """Raises one OVError (BAD_INPUT) naming missing, unexpected and misshapen tensors as the files call them."""
     wanted = {layout.file_name(name): shape for name, shape in model_shapes(config).items()}
     optional = {layout.file_name(HEAD)} if config.language.tie_word_embeddings else set()
-    stored = [name for name in files.names() if not name.endswith(IGNORED_SUFFIXES)]
-    missing = wanted.keys() - set(stored)
-    unexpected = set(stored) - wanted.keys() - optional
+    check_tensors(wanted, files, unexpected=set(files.names()) - wanted.keys() - optional, naming=layout.name)
+
+
+def check_tensors(
+    wanted: Mapping[str, tuple[int, ...]], files: TensorFiles, *, unexpected: Collection[str], naming: str
+) -> None:
+    """Raises one OVError (BAD_INPUT) for all that is missing or misshapen, and for what is `unexpected`."""
+    stored = set(files.names())
     misshapen = [
         f"{name} is {list(files.shape(name))} and not {list(wanted[name])}"
-        for name in wanted.keys() & set(stored)
+        for name in wanted.keys() & stored
         if files.shape(name) != wanted[name]
     ]
-    kinds = (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", misshapen))
+    strange = [name for name in unexpected if not name.endswith(IGNORED_SUFFIXES)]
+    kinds = (("missing", wanted.keys() - stored), ("unexpected", strange), ("of the wrong shape", misshapen))
     faults = [_summary(kind, sorted(names)) for kind, names in kinds if names]
     if faults:
         raise bad_checkpoint(
-            f"the weights (names as in {layout.name}) do not fit config.json: " + "; ".join(faults),
+            f"the weights (names as in {naming}) do not fit config.json: " + "; ".join(faults),
             "config.json and weights are of different models, or the download is incomplete",
         )
 

@@ -31,7 +31,7 @@ def read_hf_config(
     top.require("vision_feature_select_strategy", "full", among=("full",))
     text, vision_fields = top.object("text_config"), top.object("vision_config")
     text.require("model_type", "qwen2", among=("qwen2",))
-    vision = _vision_config(vision_fields, has_post_layernorm)
+    vision = read_vision_config(vision_fields, has_post_layernorm)
     stored = top.values.get("image_grid_pinpoints")
     pinpoints = _DEFAULT_PINPOINTS if stored is None else pinpoint_pairs(stored, top.where)
     check_pinpoints(pinpoints, vision.image_size_px)
@@ -76,7 +76,8 @@ def check_pinpoints(pinpoints: tuple[tuple[int, int], ...], image_size_px: int) 
             raise bad_checkpoint(f"the grid pinpoint {pair} is not made of whole tiles of {image_size_px} px")
 
 
-def _vision_config(fields: Fields, has_post_layernorm: bool) -> VisionConfig:
+def read_vision_config(fields: Fields, has_post_layernorm: bool) -> VisionConfig:
+    """Absent fields have the defaults of SiglipVisionConfig. Raises OVError (BAD_INPUT)."""
     fields.require("model_type", "siglip_vision_model", among=("siglip_vision_model",))
     fields.require("hidden_act", "gelu_pytorch_tanh", among=("gelu_pytorch_tanh",))
     hidden, num_heads = fields.positive("hidden_size", 768), fields.positive("num_attention_heads", 12)

@@ -12,15 +12,14 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint.chat_template import read_chat_template
 from ovexport.checkpoint.fit import check_fit, is_tied, model_shapes, own_shapes
 from ovexport.checkpoint.hf_config import read_hf_config
-from ovexport.checkpoint.hub import download, is_hub_id
 from ovexport.checkpoint.json_fields import Fields, bad_checkpoint
 from ovexport.checkpoint.language_config import declared_tie
 from ovexport.checkpoint.layouts import Layout, detect_layout
 from ovexport.checkpoint.llava_config import read_llava_config
+from ovexport.checkpoint.locate import locate
 from ovexport.checkpoint.tensor_files import TensorFiles
 from ovexport.checkpoint.tokenizer import (
     IMAGE_TOKEN,
@@ -102,18 +101,8 @@ def open_checkpoint(path_or_hub_id: str | Path, revision: str | None = None) -> 
     OVError (BAD_INPUT, or USAGE for a revision of a folder) with one sentence and a hint; see the modules
     that it calls.
     """
-    text = str(path_or_hub_id)
-    folder = Path(path_or_hub_id)
-    if folder.is_dir():
-        if revision is not None:
-            raise OVError(ExitCode.USAGE, f"{text} is a folder and has no revision {revision}", "leave it out")
-        return _open_folder(folder, folder.resolve().name, None)
-    if folder.exists():
-        raise bad_checkpoint(f"{text} is a file", "give the folder that holds config.json and the weights")
-    if not is_hub_id(text):
-        raise bad_checkpoint(f"there is no folder {text}", "give a folder, or a Hub id such as organisation/name")
-    snapshot = download(text, revision)
-    return _open_folder(snapshot.folder, text, snapshot.commit)
+    located = locate(path_or_hub_id, revision)
+    return _open_folder(located.folder, located.name, located.revision)
 
 
 def _open_folder(folder: Path, name: str, revision: str | None) -> Checkpoint:

@@ -39,7 +39,7 @@ sys.exit(main(sys.argv[2:]))
 MOMENTS = {
     "first weight written": ("ovexport.graphs.write._external", {"vision.onnx.data"}),
     "graphs written": ("ovexport.build.make_reference", {"decoder.onnx", "decoder.onnx.data"}),
-    "about to be renamed": ("ovengines.bundle.writer._sync", {"manifest.json", "report.json"}),
+    "about to be renamed": ("ovengines.replacement._sync", {"manifest.json", "report.json"}),
 }
 
 
