@@ -25,7 +25,8 @@ class Limit:
 
 
 # Why these defaults: 2**27 pixels holds the 102-megapixel cameras and takes 0.4 GB as RGB; a line of 4,000:1 keeps the
-# longest strip that 2,304 px of grid can show at all; 64 images of 730 tokens already exceed a context of 32,768.
+# longest strip that 2,304 px of grid can show at all; 64 images of 730 tokens already exceed a context of 32,768, and
+# so do 168 frames of 196: 1,024 are for models with a longer one.
 LIMITS = {
     limit.name: limit
     for limit in (
@@ -33,6 +34,7 @@ LIMITS = {
         Limit(name="image_pixels", default=1 << 27, unit="pixels", variable="OV_MAX_IMAGE_PIXELS"),
         Limit(name="image_aspect", default=4000, unit=":1", variable="OV_MAX_IMAGE_ASPECT"),
         Limit(name="images", default=64, unit="images", variable="OV_MAX_IMAGES"),
+        Limit(name="frames", default=1024, unit="frames", variable="OV_MAX_FRAMES"),
         Limit(name="prompt_chars", default=1_000_000, unit="characters", variable="OV_MAX_PROMPT_CHARS"),
         Limit(name="prompt_tokens", default=131_072, unit="tokens", variable="OV_MAX_PROMPT_TOKENS"),
         Limit(name="stop_strings", default=16, unit="strings", variable="OV_MAX_STOP_STRINGS"),

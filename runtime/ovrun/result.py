@@ -29,10 +29,10 @@ class Result:
     """One answer.
 
     `token_ids` are the tokens the model gave, an end-of-sequence token at the end included; the text has neither
-    that nor the stop string. `tiles` counts the views of all images, base views included. `timings_ms` has one
-    number per entry of STAGES: first_token is from the call to the first token, per_token the mean of the others,
-    load the opening of the session. `memory_mb` is the peak resident memory of the process so far, None where the
-    system does not tell.
+    that nor the stop string. `tiles` counts the views of all images, base views included, and the frames of a video.
+    `timings_ms` has one number per entry of STAGES: first_token is from the call to the first token, per_token the
+    mean of the others, load the opening of the session. `memory_mb` is the peak resident memory of the process so far,
+    None where the system does not tell.
     """
 
     text: str

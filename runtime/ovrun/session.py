@@ -1,4 +1,4 @@
-"""An opened bundle that answers questions about images: media -> tiling -> prompt -> vision -> decode.
+"""An opened bundle that answers questions about images and video: media -> tiling -> prompt -> vision -> decode.
 
 Joins the stages and times them; what each does is in the package of its name. One answer at a time per session.
 
@@ -35,7 +35,7 @@ from ovrun.prompt.tokenizer import Tokenizer
 from ovrun.result import ModelInfo, Result, TextStream, peak_memory_mb, versions
 from ovrun.stopwatch import Stopwatch
 from ovrun.vision.encode import encode_tiles, project_views
-from ovrun.vision.views import View, cap_tiles, make_view
+from ovrun.vision.views import View, cap_tiles, make_video_view, make_view
 
 DEFAULT_PROMPT = "Describe this image."
 
@@ -50,7 +50,8 @@ def _no_progress(label: str, done: int, total: int) -> None:
 class _Question:
     """Everything that is settled before the first graph runs."""
 
-    views: list[View]
+    views: list[View]  # of the images, then of the video
+    marked_ids: list[int]  # of the conversation, with one id where a medium belongs
     prompt: PromptIds
     options: GenerationOptions
     asked_new_tokens: int  # before the context cut it
@@ -116,6 +117,7 @@ class Session:
         *,
         prompt: str = ...,
         images: Sequence[ImageSource] = ...,
+        video: Sequence[ImageSource] | None = ...,
         system: str | None = ...,
         stream: Literal[False] = ...,
         max_tiles: int | None = ...,
@@ -129,6 +131,7 @@ class Session:
         *,
         prompt: str = ...,
         images: Sequence[ImageSource] = ...,
+        video: Sequence[ImageSource] | None = ...,
         system: str | None = ...,
         stream: Literal[True],
         max_tiles: int | None = ...,
@@ -141,17 +144,20 @@ class Session:
         *,
         prompt: str = DEFAULT_PROMPT,
         images: Sequence[ImageSource] = (),
+        video: Sequence[ImageSource] | None = None,
         system: str | None = None,
         stream: bool = False,
         max_tiles: int | None = None,
         on_progress: Progress = _no_progress,
         **options: Any,
     ) -> Result | TextStream:
-        """Answer `prompt` about `images`: one image is tiled (AnyRes), several are one view each, as in training.
+        """Answer `prompt` about images and a video, seen as in training: an image alone is tiled (AnyRes), several are
+        one view each, and so are the frames of a video, with fewer tokens.
 
         Args:
-            prompt: may place the images with `<image>`; else they go first.
+            prompt: may place the images with `<image>` and the video with `<video>`; else they go first.
             images: paths, bytes of files, Pillow images or uint8 arrays.
+            video: the frames of one clip, in order, of the same types.
             system: None is the system turn of training, "" leaves it out.
             stream: return an iterator of text instead; input errors are still raised here, before it.
             max_tiles: allow only grids of so many tiles; fewer visual tokens, but not as the model was trained.
@@ -161,7 +167,7 @@ class Session:
             OVError: USAGE, BAD_INPUT or LIMIT_EXCEEDED, with what to do about it.
         """
         chosen = make_options(options)
-        question = self._prepare(prompt, images, system, chosen, max_tiles)
+        question = self._prepare(prompt, images, video, system, chosen, max_tiles)
         answer = TextStream(self._answer(question, on_progress))
         return answer if stream else answer.result
 
@@ -169,35 +175,57 @@ class Session:
         self,
         prompt: str,
         images: Sequence[ImageSource],
+        video: Sequence[ImageSource] | None,
         system: str | None,
         options: GenerationOptions,
         max_tiles: int | None,
     ) -> _Question:
-        if not isinstance(images, (list, tuple)):
-            raise OVError(ExitCode.USAGE, "images should be a list, even of one", "write images=[...]")
-        if not isinstance(prompt, str):
-            raise OVError(ExitCode.USAGE, f"the prompt is {type(prompt).__name__}, not text", "give a string")
+        _check_types(prompt, images, video)
         check_limit("images", len(images), "there are")
+        check_limit("frames", len(video or ()), "the video has")
         check_limit("prompt_chars", len(prompt) + len(system or ""), "the prompt has")
         clock = Stopwatch()
         geometry, warnings = self._geometry(max_tiles, len(images))
-        views = []
-        for source in images:  # one after the other: only their tiles are kept
-            with clock.stage("decode_image"):
-                image = load_image(source)
-            with clock.stage("tile"):
-                views.append(make_view(image, geometry, alone=len(images) == 1))
+        views = self._views(images, video, geometry, clock)
+        tokens = [view.plan.num_tokens for view in views]
         with clock.stage("prompt"):
-            ids = self._encode_prompt(prompt, system, [view.plan.num_tokens for view in views])
+            marked_ids = self._encode_prompt(prompt, system, len(images), tokens)
+            ids = expand(
+                marked_ids,
+                self.model.image_token_id,
+                tokens[: len(images)],
+                self.model.pad_token_id,
+                video_token_id=self.model.video_token_id,
+                tokens_per_video=tokens[len(images) :],
+            )
         room = self._room(ids)
         return _Question(
             views=views,
+            marked_ids=marked_ids,
             prompt=ids,
             options=dataclasses.replace(options, max_new_tokens=min(options.max_new_tokens, room)),
             asked_new_tokens=options.max_new_tokens,
             warnings=[*warnings, *options.idle()],
             clock=clock,
         )
+
+    def _views(
+        self,
+        images: Sequence[ImageSource],
+        video: Sequence[ImageSource] | None,
+        geometry: Geometry,
+        clock: Stopwatch,
+    ) -> list[View]:
+        views = []
+        for source in images:  # one after the other: only their tiles are kept
+            with clock.stage("decode_image"):
+                image = load_image(source)
+            with clock.stage("tile"):
+                views.append(make_view(image, geometry, alone=len(images) == 1))
+        if video is not None:
+            with clock.stage("tile"):  # and their reading, frame by frame
+                views.append(make_video_view(map(load_image, video), geometry))
+        return views
 
     def _answer(self, question: _Question, on_progress: Progress) -> Generator[str, None, Result]:
         """Run the graphs: tower and projector, prefill, then tokens until something ends them."""
@@ -211,7 +239,7 @@ class Session:
             chunk = options.prefill_chunk_tokens
             report = partial(on_progress, "reading the prompt")
             logits_V = prefill(engine, cache, prompt, image_embeds_TD, chunk, report)
-        sampler = Sampler(options, self._text_ids(prompt))
+        sampler = Sampler(options, question.marked_ids)
         tokens = generate_tokens(engine, cache, logits_V, sampler, options, self.model.eos_token_ids)
         detokenizer, stop_filter = Detokenizer(self.tokenizer.decode), StopFilter(options.stop_strings)
         token_ids: list[int] = []
@@ -242,18 +270,20 @@ class Session:
         geometry = self.model.geometry
         if max_tiles is None:
             return geometry, []
-        if num_images > 1:
-            return geometry, ["max_tiles without effect: several images are one view each"]
+        if num_images != 1:
+            return geometry, ["max_tiles without effect: only an image alone is tiled"]
         capped = cap_tiles(geometry, max_tiles)
         if capped == geometry:
             return geometry, []
         return capped, [f"max_tiles is {max_tiles}: not what the model was trained with, details may be lost"]
 
-    def _encode_prompt(self, prompt: str, system: str | None, tokens_per_image: list[int]) -> PromptIds:
-        turns = conversation(prompt, len(tokens_per_image), system=DEFAULT_SYSTEM if system is None else system)
+    def _encode_prompt(self, prompt: str, system: str | None, num_images: int, tokens: list[int]) -> list[int]:
+        """The conversation's ids; `tokens` are those of each image and, after them, of the video if there is one."""
+        num_videos = len(tokens) - num_images
+        turns = conversation(prompt, num_images, num_videos, DEFAULT_SYSTEM if system is None else system)
         ids = encode_conversation(turns, self.template, self.tokenizer)
-        check_limit("prompt_tokens", len(ids) + sum(tokens_per_image), "the prompt has")
-        return expand(ids, self.model.image_token_id, tokens_per_image, self.model.pad_token_id)
+        check_limit("prompt_tokens", len(ids) + sum(tokens), "the prompt has")
+        return ids
 
     def _room(self, prompt: PromptIds) -> int:
         """How many new tokens fit the context after this prompt."""
@@ -261,17 +291,11 @@ class Session:
         if prompt.num_tokens > context - 1:
             raise OVError(
                 ExitCode.LIMIT_EXCEEDED,
-                f"the prompt has {prompt.num_tokens:,} tokens ({visual:,} of them from images), over the"
+                f"the prompt has {prompt.num_tokens:,} tokens ({visual:,} of them from images or frames), over the"
                 f" {context - 1:,} that the model's context of {context:,} leaves room for",
-                "use a smaller image, --max-tiles (max_tiles=), fewer images or a shorter prompt",
+                "use a smaller image, --max-tiles (max_tiles=), fewer images or frames, or a shorter prompt",
             )
         return context - prompt.num_tokens
-
-    def _text_ids(self, prompt: PromptIds) -> list[int]:
-        """Ids for the repetition penalty: a visual position counts as the image token, as in transformers."""
-        is_text_S = prompt.embed_index_S < 0
-        image_ids = [] if is_text_S.all() else [self.model.image_token_id]
-        return [*prompt.ids_S[is_text_S].tolist(), *image_ids]
 
     def _result(
         self, question: _Question, text: str, token_ids: list[int], stopped: bool, first_token_ms: float
@@ -314,6 +338,19 @@ class Session:
             "per_token": after_first_ms / (num_tokens - 1) if num_tokens > 1 else 0.0,
         }
         return {stage: round(spent, 3) for stage, spent in timings.items()}
+
+
+def _check_types(prompt: object, images: object, video: object) -> None:
+    if not isinstance(images, (list, tuple)):
+        raise OVError(ExitCode.USAGE, "images should be a list, even of one", "write images=[...]")
+    if video is not None and not isinstance(video, (list, tuple)):
+        raise OVError(
+            ExitCode.USAGE,
+            "video should be a list of frames: files of videos can't be opened yet",
+            "decode it, and write video=[frame, ...] with the images of one clip",
+        )
+    if not isinstance(prompt, str):
+        raise OVError(ExitCode.USAGE, f"the prompt is {type(prompt).__name__}, not text", "give a string")
 
 
 def _count_visual(prompt: PromptIds) -> int:

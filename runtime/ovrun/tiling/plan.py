@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,11 @@ def plan_single_view(geometry: Geometry) -> TokenPlan:
     )
 
 
+def plan_flat(geometry: Geometry) -> TokenPlan:
+    """The plan of one view as P*P tokens without a newline: `mm_patch_merge_type` flat, as in stage 1 of training."""
+    return first_tokens(plan_single_view(geometry), geometry.patches_per_side**2)
+
+
 def plan_video(num_frames: int, geometry: Geometry) -> TokenPlan:
     """The plan of a video: every frame reduced bilinearly to ceil(P/2) squared tokens, one newline at the very end.
 
@@ -177,6 +182,11 @@ def plan_video(num_frames: int, geometry: Geometry) -> TokenPlan:
 def count_image_tokens(height_px: int, width_px: int, geometry: Geometry) -> int:
     """How many tokens `plan_image` of the same arguments has, without making it. Raises as it does."""
     return _num_tokens(_grid_map(height_px, width_px, geometry), geometry.patches_per_side**2)
+
+
+def first_tokens(plan: TokenPlan, num_tokens: int) -> TokenPlan:
+    """The plan without what comes after `num_tokens` tokens; its tiles stay, used or not."""
+    return replace(plan, indices_T4=plan.indices_T4[:num_tokens], weights_T4=plan.weights_T4[:num_tokens])
 
 
 def shift(plan: TokenPlan, first_tile: int, num_tiles: int | None = None) -> TokenPlan:

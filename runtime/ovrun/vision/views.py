@@ -1,4 +1,5 @@
-"""An image as the tower sees it: any-resolution tiles when it is alone, one padded view among several.
+"""An image or a video as the tower sees it: any-resolution tiles of an image alone, one padded view of an image among
+several, one squeezed view of each frame of a video.
 
 Joins the two sides of tiling (pixels and token plan) so that they can't disagree. Knows no engine.
 
@@ -8,6 +9,7 @@ Axes: T tiles, C channels, H W pixels.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +18,13 @@ from PIL import Image
 
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
-from ovrun.tiling.plan import TokenPlan, plan_image, plan_single_view
-from ovrun.tiling.tiles import pad_image, tile_image
+from ovrun.tiling.plan import TokenPlan, plan_image, plan_single_view, plan_video
+from ovrun.tiling.tiles import pad_image, squeeze_image, tile_image
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """The tiles of one image, and how their features become visual tokens."""
+    """The tiles of one image or video, and how their features become visual tokens."""
 
     pixels_TCHW: NDArray[np.float32]
     plan: TokenPlan
@@ -34,6 +36,13 @@ def make_view(image: Image.Image, geometry: Geometry, *, alone: bool) -> View:
         plan = plan_image(image.height, image.width, geometry)
         return View(pixels_TCHW=tile_image(image, geometry), plan=plan)
     return View(pixels_TCHW=pad_image(image, geometry), plan=plan_single_view(geometry))
+
+
+def make_video_view(frames: Iterable[Image.Image], geometry: Geometry) -> View:
+    """Tiles and plan of the RGB frames of one clip, read one after the other; at least one, or OVError (BAD_INPUT)."""
+    tiles = [squeeze_image(frame, geometry) for frame in frames]
+    plan = plan_video(len(tiles), geometry)
+    return View(pixels_TCHW=np.concatenate(tiles), plan=plan)
 
 
 def cap_tiles(geometry: Geometry, max_tiles: int) -> Geometry:
