@@ -7,6 +7,7 @@ compared with this.
 
 from __future__ import annotations
 
+from ovexport.model.attention import visible_mask
 from ovexport.model.config import LanguageConfig, OneVisionConfig, VisionConfig
 from ovexport.model.onevision import OneVision, Output
 from ovexport.model.projector import Projector
@@ -24,5 +25,6 @@ __all__ = [
     "Projector",
     "VisionConfig",
     "VisionTower",
+    "visible_mask",
     "weights_upcast",
 ]

@@ -8,9 +8,12 @@ behind it.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ovexport.model.attention import attend, join_heads, rotary_angles, rotate, split_heads
 from ovexport.model.config import LanguageConfig
@@ -26,6 +29,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # activations of the layers in the backward pass, in place of keeping them
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden, config.rms_norm_eps)
@@ -41,11 +45,12 @@ class LanguageModel(nn.Module):
         embeds_BSD: torch.Tensor,
         positions_BS: torch.Tensor | None = None,
         cache: KVCache | None = None,
+        visible_B1SS: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """[B, S, D] -> hidden states after the final norm, [B, S, D].
 
         A cache given is read and extended in place (its tensors are replaced, S positions longer). Positions
-        count on from the cache unless they are given.
+        count on from the cache unless they are given. `visible_B1SS` is `visible_mask` of packed rows, without a cache.
         """
         B, S, _ = embeds_BSD.shape
         if positions_BS is None:
@@ -57,7 +62,8 @@ class LanguageModel(nn.Module):
         pasts[: len(cache or ())] = cache or ()
         hidden_BSD = embeds_BSD
         for index, layer in enumerate(self.layers):
-            hidden_BSD, keys_values = layer(hidden_BSD, cos_sin, pasts[index])
+            run = partial(checkpoint, layer, use_reentrant=False) if self.recompute and self.training else layer
+            hidden_BSD, keys_values = run(hidden_BSD, cos_sin, pasts[index], visible_B1SS)
             if cache is not None:
                 cache[index : index + 1] = [keys_values]
         return self.norm(hidden_BSD)
@@ -86,8 +92,9 @@ class DecoderLayer(nn.Module):
         x_BSD: torch.Tensor,
         cos_sin: tuple[torch.Tensor, torch.Tensor],
         past: tuple[torch.Tensor, torch.Tensor] | None,
+        visible_B1SS: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-        attended_BSD, keys_values = self.self_attn(self.input_layernorm(x_BSD), cos_sin, past)
+        attended_BSD, keys_values = self.self_attn(self.input_layernorm(x_BSD), cos_sin, past, visible_B1SS)
         x_BSD = x_BSD + attended_BSD
         return x_BSD + self.mlp(self.post_attention_layernorm(x_BSD)), keys_values
 
@@ -108,13 +115,14 @@ class GroupedQueryAttention(nn.Module):
         x_BSD: torch.Tensor,
         cos_sin: tuple[torch.Tensor, torch.Tensor],
         past: tuple[torch.Tensor, torch.Tensor] | None,
+        visible_B1SS: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         q_BHSE = rotate(split_heads(self.q_proj(x_BSD), self.num_heads), *cos_sin)
         k_BGCE = rotate(split_heads(self.k_proj(x_BSD), self.num_kv_heads), *cos_sin)
         v_BGCE = split_heads(self.v_proj(x_BSD), self.num_kv_heads)
         if past is not None:
             k_BGCE, v_BGCE = torch.cat([past[0], k_BGCE], dim=2), torch.cat([past[1], v_BGCE], dim=2)
-        y_BSD = self.o_proj(join_heads(attend(q_BHSE, k_BGCE, v_BGCE, causal=True)))
+        y_BSD = self.o_proj(join_heads(attend(q_BHSE, k_BGCE, v_BGCE, causal=True, visible_B1SC=visible_B1SS)))
         return y_BSD, (k_BGCE, v_BGCE)
 
 

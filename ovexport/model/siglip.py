@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ovexport.model.attention import attend, join_heads, split_heads
 from ovexport.model.config import VisionConfig
@@ -21,6 +22,7 @@ class VisionTower(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # activations of the layers in the backward pass, in place of keeping them
         patch = config.patch_size_px
         self.patch_embedding = nn.Conv2d(config.num_channels, config.hidden, patch, stride=patch)
         self.position_embedding = nn.Embedding(config.patches_per_side**2, config.hidden)
@@ -32,7 +34,7 @@ class VisionTower(nn.Module):
         x_NPD = self.patch_embedding(pixels_NCHW).flatten(2).transpose(1, 2)  # an edge of pixels is unseen
         x_NPD = x_NPD + self.position_embedding(torch.arange(x_NPD.shape[1], device=x_NPD.device))
         for layer in self.layers:
-            x_NPD = layer(x_NPD)
+            x_NPD = checkpoint(layer, x_NPD, use_reentrant=False) if self.recompute and self.training else layer(x_NPD)
         return x_NPD
 
 
