@@ -35,8 +35,8 @@ type: $(VENV)/.test  ## mypy
 bench-gates: $(VENV)/.test  ## the speed and memory figures of the README, measured here (about 20 minutes)
 	$(BIN)/python -m benchmarks.gates
 
-ov-tiny: $(VENV)/.test  ## train the embedded model again from nothing (half an hour on 2 free cores)
-	$(BIN)/python -m ovexport.train.tiny --out runs/ov-tiny
+ov-tiny: $(VENV)/.train  ## train the embedded model again from nothing (about 100 minutes on 2 free cores); resumable
+	$(BIN)/python -m ovexport.train.tiny --runs runs
 
 clean:          ## remove environments and caches
 	rm -rf $(VENV) $(VENV)4 .pytest_cache .ruff_cache .mypy_cache build *.egg-info
@@ -48,8 +48,12 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,export]'
 	@touch $@
 
+$(VENV)/.train: $(VENV)/.demo
+	$(PIP) -e '.[cpu,export,train]'
+	@touch $@
+
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e '.[cpu,export,dev]'
+	$(PIP) -e '.[cpu,export,train,dev]'
 	@touch $@
 
 $(VENV)/.test4: $(VENV)/.test

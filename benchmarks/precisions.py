@@ -1,76 +1,51 @@
-"""Held-out scenes of the embedded model, in every precision: exact match, and answers token for token as in fp32.
+"""Held-out questions of the embedded model, in PyTorch and in a bundle of every precision: the README's table.
 
-python -m benchmarks.precisions --scenes 1000
+    python -m benchmarks.precisions --per-family 100
+
+Exact match by family and by level of the taxonomy, and the share of answers that are PyTorch's token for token.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bundles import build
-from ovexport.train.heldout import HeldOutSample, heldout_samples, is_right
-from ovrun.session import Session
+from ovexport.embedded import EMBEDDED_MODEL
+from ovexport.evaluate.answerer import How
+from ovexport.evaluate.drawn import drawn_suite
+from ovexport.evaluate.evaluate import evaluate
+from ovexport.evaluate.report import Evaluation
+from ovexport.progress import Bars
+from ovexport.train.drawn.kinds import KINDS
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
-MAX_NEW_TOKENS = 80
+MAX_NEW_TOKENS = 128
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What a bundle said to each sample: token ids, and whether the text was right."""
-
-    token_ids: tuple[tuple[int, ...], ...]
-    right: tuple[bool, ...]
-
-    @property
-    def accuracy(self) -> float:
-        return sum(self.right) / len(self.right)
-
-    def same_tokens(self, other: Answers) -> float:
-        """Share of samples whose tokens are all equal."""
-        pairs = zip(self.token_ids, other.token_ids, strict=True)
-        return sum(a == b for a, b in pairs) / len(self.token_ids)
-
-
-def ask(bundle: Path, samples: list[HeldOutSample], *, threads: int | None = None) -> Answers:
-    """Greedy answers of a bundle to all samples."""
-    with Session.open(bundle, device="cpu", threads=threads) as session:
-        results = [
-            session.generate(prompt=s.question, images=[s.image], max_new_tokens=MAX_NEW_TOKENS) for s in samples
-        ]
-    return Answers(
-        token_ids=tuple(result.token_ids for result in results),
-        right=tuple(is_right(result.text, s.answer) for result, s in zip(results, samples, strict=True)),
-    )
-
-
-def table(answers: dict[str, Answers], samples: list[HeldOutSample]) -> str:
-    """Markdown: a row per precision, a column per family of questions."""
-    families = list(dict.fromkeys(sample.family for sample in samples))
-    lines = [f"| | {' | '.join(families)} | all | tokens as fp32 |", "|---" * (len(families) + 3) + "|"]
-    for precision, said in answers.items():
-        cells = []
-        for family in families:
-            hits = [hit for hit, sample in zip(said.right, samples, strict=True) if sample.family == family]
-            cells.append(f"{100 * sum(hits) / len(hits):.1f}")
-        same = 100 * said.same_tokens(answers["fp32"])
-        lines.append(f"| {precision} | {' | '.join(cells)} | {100 * said.accuracy:.1f} | {same:.1f} |")
-    return "\n".join(lines)
+def compare(bundles: Sequence[Path], *, per_family: int, seed: int = 0, threads: int | None = None) -> Evaluation:
+    """The embedded model in PyTorch, then its bundles."""
+    bars, how = Bars(), How(threads=threads)
+    with bars.steps("drawing") as progress:
+        suite = drawn_suite(KINDS, per_family, seed, progress)
+    targets = [str(EMBEDDED_MODEL), *map(str, bundles)]
+    evaluation = evaluate(targets, suite, how, max_new_tokens=MAX_NEW_TOKENS, bars=bars)
+    first, *others = evaluation.columns
+    return dataclasses.replace(evaluation, columns=(dataclasses.replace(first, name="PyTorch"), *others))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--per-family", type=int, default=100, metavar="N")
+    parser.add_argument("--threads", type=int, metavar="N")
     args = parser.parse_args()
-    samples = list(heldout_samples(args.scenes))
-    answers = {}
     with tempfile.TemporaryDirectory() as folder:
-        for precision in PRECISIONS:
-            answers[precision] = ask(build(None, Path(folder) / precision, precision), samples)
-    print(table(answers, samples))
+        bundles = [build(None, Path(folder) / precision, precision) for precision in PRECISIONS]
+        evaluation = compare(bundles, per_family=args.per_family, threads=args.threads)
+    print(evaluation.as_markdown(), end="")
 
 
 if __name__ == "__main__":

@@ -35,3 +35,16 @@ class Bars:
                 bar.update(done - bar.n)
 
             yield progress
+
+    @contextmanager
+    def items(self, label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar with rate and time left; its function takes the items done and all, first those done before."""
+        with tqdm(desc=label, total=0, unit=unit, disable=self.disable, leave=False) as bar:
+
+            def progress(done: int, total: int) -> None:
+                if bar.total != total:
+                    bar.reset(total)
+                    bar.initial = bar.n = done  # the rate is of what is done from here on
+                bar.update(done - bar.n)
+
+            yield progress

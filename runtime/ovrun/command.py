@@ -61,7 +61,7 @@ def explain(err: BaseException) -> OVError:
 _FOREIGN: tuple[tuple[type[BaseException], ExitCode, str, str], ...] = (
     (KeyboardInterrupt, ExitCode.INTERRUPTED, "interrupted", ""),
     (MemoryError, ExitCode.OUT_OF_MEMORY, "out of memory", "use smaller images, or a smaller precision (int4)"),
-    (ModuleNotFoundError, ExitCode.MISSING_DEPENDENCY, "{err}", "pip install 'ovexport[cpu]', or [export] to build"),
+    (ModuleNotFoundError, ExitCode.MISSING_DEPENDENCY, "{err}", "pip install 'ovexport[cpu]', [export] or [train]"),
     (OSError, ExitCode.UNEXPECTED, "{err}", "check disk space and permissions"),
     (Exception, ExitCode.UNEXPECTED, "unexpected {kind}: {err}", "run it again with --debug and report what it shows"),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +29,12 @@ def code_blocks(language: str) -> list[str]:
 def tree_folders() -> set[str]:
     """Folders of the README's tree, as paths."""
     tree = next(block for block in code_blocks("") if block.startswith("ovexport/    "))
-    folders, parent = set(), ""
+    folders: set[str] = set()
+    above: list[str] = []
     for line in tree.splitlines():
-        name = line.split()[0].rstrip("/")
-        indented = line.startswith("  ")
-        parent = parent if indented else name
-        folders.add(f"{parent}/{name}" if indented else name)
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], line.split()[0].rstrip("/")]
+        folders.add("/".join(above))
     return folders
 
 
@@ -40,9 +42,9 @@ def test_tree_is_the_tree() -> None:
     told = tree_folders()
     for folder in told:
         assert (ROOT / folder).is_dir(), folder
-    for package in ("ovexport", "runtime/ovrun"):
+    for package in ("ovexport", "ovexport/train", "runtime/ovrun"):
         real = {f"{package}/{f.name}" for f in (ROOT / package).iterdir() if f.is_dir() and f.name != "__pycache__"}
-        assert real == {folder for folder in told if folder.startswith(f"{package}/")}
+        assert real == {folder for folder in told if folder.rpartition("/")[0] == package}
 
 
 def test_make_targets_exist() -> None:
@@ -59,9 +61,7 @@ def test_ci_runs_make_test_and_nothing_else() -> None:
 def test_options_are_those_of_the_parsers() -> None:
     usage = next(block for block in code_blocks("") if block.startswith("ovexport build"))
     runtime_help = runtime.answer_parser().format_help()
-    exporter_help = "".join(
-        command.format_help() for command in exporter.parser()._subparsers._group_actions[0].choices.values()
-    )
+    exporter_help = "".join(command.format_help() for command in commands_of(exporter.parser()))
     part, sections = "", {"ovexport": "", "ovrun": ""}
     for line in usage.splitlines():
         part = line.split()[0] if not line.startswith(" ") else part
@@ -71,6 +71,21 @@ def test_options_are_those_of_the_parsers() -> None:
         assert len(options) > 5
         for option in options:
             assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{section} {option}"
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of its commands, and of theirs."""
+    groups = parser._subparsers._group_actions if parser._subparsers else []
+    for command in (each for group in groups for each in group.choices.values()):
+        yield command
+        yield from commands_of(command)
+
+
+def test_every_command_is_named() -> None:
+    usage = next(block for block in code_blocks("") if block.startswith("ovexport build"))
+    named = {" ".join(line.split()[:3]) for line in usage.splitlines() if line.startswith("ovexport")}
+    for command in commands_of(exporter.parser()):
+        assert any(f"{name} ".startswith(f"{command.prog} ") for name in named), command.prog
 
 
 def test_exit_codes() -> None:
@@ -110,11 +125,13 @@ def test_shell_examples_name_real_options(build_tiny: object, tmp_path: Path) ->
 
 
 def test_nothing_in_the_repository_is_about_one_machine() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
     for name in listed.stdout.splitlines():
         file = ROOT / name
-        if file.suffix in (".py", ".md", ".toml", ".txt", ".sh", ".html") and file != Path(__file__):
+        checked = file.suffix in (".py", ".md", ".toml", ".txt", ".sh", ".html", ".yaml") and file.is_file()
+        if checked and file != Path(__file__):
             text = file.read_text(errors="replace")
             assert not re.search(r"/(work|root|home)/[a-z]", text), name

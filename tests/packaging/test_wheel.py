@@ -32,6 +32,8 @@ def test_wheel_holds_four_packages_and_the_embedded_model(wheel: Path) -> None:
         "ovexport/assets/ov-tiny/model.safetensors",
         "ovexport/assets/ov-tiny/tokenizer.json",
         "ovexport/checkpoint/chatml.jinja",
+        "ovexport/train/mixtures/single_image.yaml",
+        "ovexport/train/mixtures/figures/onevision.yaml",
     ):
         assert needed in names
     assert any(name.startswith("ovexport/verify/report.html") for name in names)

@@ -1,4 +1,4 @@
-"""The promise of each precision, on held-out scenes of the embedded model."""
+"""The promise of each precision, on held-out questions of the embedded model: at most so many points below PyTorch."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.precisions import Answers, ask
-from ovexport.train.heldout import HeldOutSample, heldout_samples
+from benchmarks.precisions import compare
+from ovexport.evaluate.report import Evaluation
 
-SCENES = 400
-POINT = 0.01
-
-
-@pytest.fixture(scope="module")
-def samples() -> list[HeldOutSample]:
-    return list(heldout_samples(SCENES))
+PER_FAMILY = 12
+POINTS = {"fp32": 0.5, "fp16": 0.5, "int8": 1.0, "int4": 3.0}  # that a precision may cost
 
 
 @pytest.fixture(scope="module")
-def fp32(build_tiny: Callable[[str], Path], samples: list[HeldOutSample]) -> Answers:
-    return ask(build_tiny("fp32"), samples, threads=1)
+def measured(build_tiny: Callable[[str], Path]) -> Evaluation:
+    return compare([build_tiny(precision) for precision in POINTS], per_family=PER_FAMILY, threads=1)
 
 
-def test_the_embedded_model_is_good_enough_to_compare_precisions(fp32: Answers) -> None:
-    assert fp32.accuracy > 0.8
+@pytest.fixture(scope="module")
+def points(measured: Evaluation) -> dict[str, float]:
+    """Right answers in per cent, by who gave them."""
+    accuracies = [100 * share.accuracy for share in measured.tally.all.shares]
+    return dict(zip(("PyTorch", *POINTS), accuracies, strict=True))
 
 
-def test_fp16_says_what_fp32_says(
-    fp32: Answers, build_tiny: Callable[[str], Path], samples: list[HeldOutSample]
-) -> None:
-    assert ask(build_tiny("fp16"), samples, threads=1).same_tokens(fp32) >= 0.95
+def test_what_is_compared(measured: Evaluation) -> None:
+    abouts = [column.about for column in measured.columns]
+    assert [about.precision for about in abouts] == ["fp32", *POINTS]
+    assert [about.kind for about in abouts] == ["pytorch"] + ["bundle"] * len(POINTS)
+    assert measured.tally.all.num_questions == PER_FAMILY * len(measured.tally.families) > 300
+    assert not measured.tally.left_out
 
 
-@pytest.mark.parametrize(("precision", "points"), [("int8", 1), ("int4", 3)])
-def test_quantised_weights_cost_few_points(
-    fp32: Answers, build_tiny: Callable[[str], Path], samples: list[HeldOutSample], precision: str, points: int
-) -> None:
-    accuracy = ask(build_tiny(precision), samples, threads=1).accuracy
-    assert accuracy >= fp32.accuracy - points * POINT, f"{accuracy} against {fp32.accuracy}"
+@pytest.mark.parametrize("precision", POINTS)
+def test_a_precision_costs_few_points(points: dict[str, float], precision: str) -> None:
+    assert points[precision] >= points["PyTorch"] - POINTS[precision], points
+
+
+def test_wide_precisions_say_what_pytorch_says(measured: Evaluation) -> None:
+    fp32, fp16 = measured.tally.same_tokens[1:3]
+    assert min(fp32, fp16) >= 0.95, (fp32, fp16)

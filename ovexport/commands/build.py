@@ -1,0 +1,62 @@
+"""`ovexport build`: a checkpoint becomes a bundle that is compared with PyTorch before it appears under its name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+from ovrun.terminal import Terminal
+
+SUMMARY = "turn a checkpoint into a bundle, and prove its parity"
+VERIFY_LEVELS = ("off", "quick", "full")
+PRECISION_NAMES = ("fp32", "fp16", "bf16", "int8", "int4")
+DEFAULT_PRECISION = "int8"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", nargs="?", metavar="MODEL", help="checkpoint folder or Hub id (default: the embedded ov-tiny)")
+    add("-o", "--output", type=Path, metavar="DIR", help="where to write (default: $OV_HOME/bundles/NAME-PRECISION)")
+    add("--precision", default=DEFAULT_PRECISION, choices=PRECISION_NAMES, help="default: %(default)s")
+    add("--target", default="ort", choices=("ort", "tensorrt", "all"), help="engine to write for (default: ort)")
+    add("--verify", default="quick", choices=VERIFY_LEVELS, help="compare with PyTorch (default: %(default)s)")
+    add("--revision", metavar="REV", help="revision of a Hub model")
+    add("--force", action="store_true", help="replace a bundle of the same name")
+    add("--dry-run", action="store_true", help="print the plan, sizes and peak memory; write nothing")
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> None:
+    from ovengines.bundle.writer import check_overwrite
+    from ovexport.build import build_bundle, default_target
+    from ovexport.checkpoint import open_checkpoint
+    from ovexport.embedded import find_model
+    from ovexport.plan import check_target, describe, plan_build
+    from ovexport.precision.policy import policy_for
+    from ovexport.progress import Bars
+
+    check_target(args.target)
+    policy_for(args.precision, args.target)
+    checkpoint = open_checkpoint(find_model(args.model), args.revision)
+    target = args.output or default_target(checkpoint.name, args.precision)
+    plan = plan_build(checkpoint, args.precision, args.target)
+    if args.dry_run:
+        plan_json = json.dumps({**plan.as_json(), "bundle": str(target)}, indent=1)
+        print(plan_json if args.json else f"{describe(plan)}\nwould write {target}")
+        return
+    check_overwrite(target, args.force)
+    if not args.json and not args.quiet:
+        terminal.write(describe(plan) + "\n")
+    built = build_bundle(checkpoint, plan, target, verify=args.verify, force=args.force, bars=Bars(quiet=args.quiet))
+    report = built.report
+    if args.json:
+        parity = report.as_json() if report else None
+        print(json.dumps({**plan.as_json(), "bundle": str(built.path), "parity": parity}, indent=1))
+        return
+    if report:
+        print(report.table())
+    else:
+        terminal.note("warning", "not compared with PyTorch (--verify off)")
+    print(f"try       ovrun image.jpg -m {shlex.quote(str(built.path))}\nbundle    {built.path}")
