@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovrun.tiling.plan import TokenPlan
 
 IGNORE_LABEL = -100
+_LEAST_WEIGHT = 1e-6  # of a batch without labels
 
 
 @dataclass
@@ -59,6 +60,7 @@ class OneVision(nn.Module):
         positions_BS: torch.Tensor | None = None,
         visible_B1SS: torch.Tensor | None = None,
         loss_divisor: float | None = None,
+        label_weights_BS: torch.Tensor | None = None,
         want_logits: bool = True,
         cache: KVCache | None = None,
     ) -> Output:
@@ -74,6 +76,7 @@ class OneVision(nn.Module):
             embed_index_BS: see `merge`.
             positions_BS, visible_B1SS: see `LanguageModel.forward`; for rows that hold more than one sequence.
             loss_divisor: what the summed loss is divided by; None means the number of labels that count.
+            label_weights_BS: how much each label counts in sum and number; None means one each.
             logits_index_BK: positions whose logits are returned; None means all. `want_logits=False`: none,
                 for training (the loss then costs logits of supervised positions only).
             cache: see `LanguageModel.forward`.
@@ -81,7 +84,7 @@ class OneVision(nn.Module):
         image_embeds_TD = self.image_embeds(pixels_NCHW, plans) if pixels_NCHW is not None else None
         embeds_BSD = self.merge(input_ids_BS, image_embeds_TD, embed_index_BS)
         hidden_BSD = self.language_model(embeds_BSD, positions_BS, cache, visible_B1SS)
-        loss = None if labels_BS is None else self.loss(hidden_BSD, labels_BS, loss_divisor)
+        loss = None if labels_BS is None else self.loss(hidden_BSD, labels_BS, loss_divisor, label_weights_BS)
         if not want_logits:
             return Output(loss, None)
         if logits_index_BK is not None:
@@ -143,16 +146,24 @@ class OneVision(nn.Module):
         count_BS = visual_BS.flatten().cumsum(0).view_as(input_ids_BS)
         return torch.where(visual_BS, count_BS - 1, -1)
 
-    def loss(self, hidden_BSD: torch.Tensor, labels_BS: torch.Tensor, divisor: float | None = None) -> torch.Tensor:
+    def loss(
+        self,
+        hidden_BSD: torch.Tensor,
+        labels_BS: torch.Tensor,
+        divisor: float | None = None,
+        weights_BS: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Cross-entropy, in float32, of label s+1 at position s, summed over the labels that are not -100.
 
-        Divided by their number, or by `divisor`. Without such labels it is zero, and so are its gradients.
+        Divided by their number, or by `divisor`; with weights, both sums are weighted. Without such labels it is zero,
+        and so are its gradients.
         """
         target_BS = labels_BS[:, 1:]
         supervised_BS = target_BS != IGNORE_LABEL
         logits_MV = self.language_model.logits(hidden_BSD[:, :-1][supervised_BS])
-        loss_sum = F.cross_entropy(logits_MV.float(), target_BS[supervised_BS], reduction="sum")
-        return loss_sum / (max(1, len(logits_MV)) if divisor is None else divisor)
+        loss_M = F.cross_entropy(logits_MV.float(), target_BS[supervised_BS], reduction="none")
+        weight_M = torch.ones_like(loss_M) if weights_BS is None else weights_BS[:, 1:][supervised_BS]
+        return (loss_M * weight_M).sum() / (weight_M.sum().clamp(min=_LEAST_WEIGHT) if divisor is None else divisor)
 
     @torch.no_grad()
     def generate(

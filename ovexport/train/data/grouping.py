@@ -86,7 +86,10 @@ def _by_modality(
 def _by_like_length(
     lengths_N: NDArray[np.int64], device_batch: int, per_step: int, generator: np.random.Generator
 ) -> list[int]:
-    """Micro-batches of nearly one length, the least padding: each window of a shuffle is sorted, then cut."""
+    """Micro-batches of nearly one length, the least padding: each window of a shuffle is sorted, then cut.
+
+    Those of a step stand longest first, for processes to share them evenly.
+    """
     order = generator.permutation(len(lengths_N))
     windows = (order[start : start + _WINDOW] for start in range(0, len(order), _WINDOW))
     sorted_windows = [window[np.argsort(np.abs(lengths_N[window]), kind="stable")] for window in windows]
@@ -94,7 +97,8 @@ def _by_like_length(
     whole = [part for part in micro_batches if len(part) == device_batch]
     rest = [part for part in micro_batches if len(part) < device_batch]
     shuffled = [whole[place] for place in generator.permutation(len(whole))]
-    return [number for part in (*shuffled, *rest) for number in part]
+    steps = (sorted(step, key=lambda part: -abs(int(lengths_N[part[-1]]))) for step in _chunks(shuffled, per_step))
+    return [number for part in (*chain.from_iterable(steps), *rest) for number in part]
 
 
 _ORDERS: dict[str, Callable[[NDArray[np.int64], int, int, np.random.Generator], list[int]]] = {

@@ -44,9 +44,14 @@ class Processes:
         return self.rank == 0
 
     def share(self, items: Sequence[_Item], idle: _Item) -> list[_Item]:
-        """Every `size`-th item, from this process's number on; `idle` at the end where others have one more."""
-        end = -(-len(items) // self.size) * self.size
-        return [items[number] if number < len(items) else idle for number in range(self.rank, end, self.size)]
+        """This process's items, dealt to and fro, so that of items by length every process gets long and short ones.
+
+        `idle` at the end where others have one more.
+        """
+        rounds = -(-len(items) // self.size)
+        turns = (self.rank if number % 2 == 0 else self.size - 1 - self.rank for number in range(rounds))
+        places = [number * self.size + turn for number, turn in enumerate(turns)]
+        return [items[place] if place < len(items) else idle for place in places]
 
     def wrap(self, model: OneVision, precision: str, fill: Callable[[OneVision], None]) -> nn.Module:
         """The model as this mode trains it, filled by `fill`; it comes without storage, and FSDP shards it first."""

@@ -17,6 +17,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from ovexport.model import OneVision, visible_mask
+from ovexport.model.onevision import IGNORE_LABEL
 from ovexport.train.data.collate import Batch
 from ovexport.train.loop.optimizer import Optimizers, set_learning_rates
 from ovexport.train.loop.parallel import ONE_PROCESS, Processes
@@ -48,9 +49,10 @@ def train_step(
 ) -> StepResult:
     """Move the model by one step. `micro_batches` are those of this process; each process has as many.
 
-    The loss is the mean over micro-batches of their mean over labels ("micro-batch", as released), or the mean over
-    all labels of the step ("tokens"). `num_micro_batches`: of the step and all processes, without idle ones; None if
-    none is idle. Raises FloatingPointError, before the model is moved, when loss or gradient are not finite.
+    The loss is the mean over micro-batches of their mean over labels ("micro-batch", as released) or over exchanges,
+    each the mean over its own labels ("exchanges"), or the mean over all labels of the step ("tokens").
+    `num_micro_batches`: of the step and all processes, without idle ones; None if none is idle. Raises
+    FloatingPointError, before the model is moved, when loss or gradient are not finite.
     """
     factor = learning_rate_factor(step, total_steps, recipe.warmup_ratio, recipe.final_lr_ratio)
     set_learning_rates(optimizers, factor)
@@ -64,7 +66,9 @@ def train_step(
         for number, batch in enumerate(micro_batches):
             last = number == len(micro_batches) - 1
             with processes.sync(model, last):
-                loss = batch_loss(model, batch.to(processes.device), recipe.precision, divisor)
+                loss = batch_loss(
+                    model, batch.to(processes.device), recipe.precision, divisor, recipe.loss_mean == "exchanges"
+                )
                 (loss if divisor else loss * share).backward()
             losses.append(loss.detach())
     grad_norm = processes.clip_gradients(model, recipe.max_grad_norm)
@@ -77,7 +81,13 @@ def train_step(
     return StepResult(loss=loss_mean, grad_norm=grad_norm, num_tokens=int(num_tokens))
 
 
-def batch_loss(model: nn.Module, batch: Batch, precision: str = "fp32", divisor: float | None = None) -> torch.Tensor:
+def batch_loss(
+    model: nn.Module,
+    batch: Batch,
+    precision: str = "fp32",
+    divisor: float | None = None,
+    by_exchange: bool = False,
+) -> torch.Tensor:
     """The loss of one micro-batch, with a graph. `divisor` as in `OneVision.forward`."""
     pixels_NCHW, plan = batch.pixels_NCHW, batch.plan
     if pixels_NCHW is None or plan is None:
@@ -88,9 +98,20 @@ def batch_loss(model: nn.Module, batch: Batch, precision: str = "fp32", divisor:
     with torch.autocast(batch.ids_BS.device.type, torch.bfloat16, enabled=by_autocast):
         output = model(
             batch.ids_BS, pixels_NCHW, [plan], labels_BS=batch.labels_BS, embed_index_BS=batch.embed_index_BS,
-            positions_BS=batch.positions_BS, visible_B1SS=visible_B1SS, loss_divisor=divisor, want_logits=False,
+            positions_BS=batch.positions_BS, visible_B1SS=visible_B1SS, loss_divisor=divisor,
+            label_weights_BS=exchange_weights(batch) if by_exchange else None, want_logits=False,
         )  # fmt: skip
     return output.loss
+
+
+def exchange_weights(batch: Batch) -> torch.Tensor:
+    """Weights [B, S] of the labels that make exchanges count alike, a word or a paragraph; a chained sample is one."""
+    row_B1 = torch.arange(len(batch.ids_BS), device=batch.ids_BS.device)[:, None]
+    owner_BS3 = torch.stack([row_B1.expand_as(batch.ids_BS), batch.sample_BS, batch.exchange_BS], dim=-1)
+    _, owner_L = owner_BS3.flatten(0, 1).unique(dim=0, return_inverse=True)
+    counted_L = (batch.labels_BS != IGNORE_LABEL).flatten()
+    number_O = torch.bincount(owner_L[counted_L], minlength=int(owner_L.max()) + 1)
+    return (counted_L / number_O[owner_L].clamp(min=1)).view_as(batch.ids_BS)
 
 
 def _blank_tile(model: nn.Module, device: torch.device) -> tuple[torch.Tensor, TokenPlan]:

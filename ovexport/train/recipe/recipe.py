@@ -82,7 +82,7 @@ MEANINGS: dict[str, str] = {
     "max_grad_norm": "norm that gradients are clipped to",
     "warmup_ratio": "share of the steps in which the rates rise",
     "final_lr_ratio": "share of the peak that the cosine ends at",
-    "loss_mean": "what the loss is a mean over: each micro-batch's tokens, or the whole step's",
+    "loss_mean": "what the loss is a mean over: tokens of a micro-batch or of the step, or exchanges of a micro-batch",
     "labels": "which tokens are learned",
     "turns": "what an exchange sees: the whole conversation before it, or only the media and the system turn",
     "grouping": "which samples share a micro-batch",

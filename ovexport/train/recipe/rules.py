@@ -21,7 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "template": ("plain", "qwen_1_5"),
     "trainable": PARTS,
     "optimizer": ("adamw", "muon"),
-    "loss_mean": ("micro-batch", "tokens"),
+    "loss_mean": ("micro-batch", "tokens", "exchanges"),
     "labels": ("released", "assistant-only"),
     "turns": ("chained", "apart"),
     "grouping": ("modality-length", "like-length", "packed", "none"),

@@ -28,6 +28,7 @@ _TINY_ALWAYS = _tiny(
     warmup_ratio=0.02,
     final_lr_ratio=0.01,
     labels="assistant-only",
+    loss_mean="exchanges",
     turns="apart",
     max_length=4096,
     precision="fp32",
