@@ -64,18 +64,44 @@ def test_labels_are_what_the_pixels_show(seed: int) -> None:
     size = rng.randint(60, 330), rng.randint(60, 330)
     marks = random_marks(rng, size)
     boxes = view_boxes(size[1], size[0], GEOMETRY)
-    labels_NP22 = np.stack([half_patch_labels(marks, box, GEOMETRY) for box in boxes])
+    labels_NP23 = np.stack([half_patch_labels(marks, box, GEOMETRY) for box in boxes])
     covers_MNP2 = np.stack([covers(size, mark) for mark in marks])
-    assert covers_MNP2.shape[1:] == labels_NP22.shape[:3], f"seed {seed}"
+    assert covers_MNP2.shape[1:] == labels_NP23.shape[:3], f"seed {seed}"
 
     first_NP2, best_NP2 = covers_MNP2.argmax(axis=0), covers_MNP2.max(axis=0)
     second_NP2 = np.sort(covers_MNP2, axis=0)[-2] if len(marks) > 1 else np.zeros_like(best_NP2)
     names = [(1 + WHATS.index(mark.what), 1 + list(COLOURS).index(mark.colour)) for mark in marks]
     empty_NP2 = best_NP2 < ENOUGH - CLEARLY
     clear_NP2 = (best_NP2 > ENOUGH + CLEARLY) & (best_NP2 > second_NP2 + CLEARLY)
-    assert (labels_NP22[empty_NP2] == 0).all(), f"seed {seed}"
-    assert (labels_NP22[clear_NP2] == np.array(names)[first_NP2[clear_NP2]]).all(), f"seed {seed}"
+    assert (labels_NP23[empty_NP2] == 0).all(), f"seed {seed}"
+    assert (labels_NP23[clear_NP2][:, :2] == np.array(names)[first_NP2[clear_NP2]]).all(), f"seed {seed}"
     assert clear_NP2.any() and (empty_NP2 | clear_NP2).mean() > 0.75, f"seed {seed}"
+
+
+def test_places_are_where_the_middle_of_a_mark_is_painted() -> None:
+    checked = 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        size = rng.randint(60, 330), rng.randint(60, 330)
+        x0, y0 = rng.randint(0, size[0] - 20), rng.randint(0, size[1] - 20)
+        mark = Mark(x0_px=x0, y0_px=y0, x1_px=x0 + 20, y1_px=y0 + 20, what="bar", colour="red")
+        for shares_HW, box in zip(painted(size, mark), view_boxes(size[1], size[0], GEOMETRY), strict=True):
+            labels_P23 = half_patch_labels([mark], box, GEOMETRY)
+            cell = painted_cell(shares_HW)
+            if cell is not None and labels_P23.any():
+                assert set(labels_P23[labels_P23[..., 0] > 0][:, 2].tolist()) == {cell}, f"seed {seed}"
+                checked += 1
+    assert checked >= 20
+
+
+def painted_cell(shares_HW: NDArray[np.float64]) -> int | None:
+    """The cell of the 3x3 raster in the middle of what is white; None for what is cut off or between two cells."""
+    ys, xs = np.nonzero(shares_HW > 0.5)
+    if not len(ys) or 0 in (ys.min(), xs.min()) or TILE_PX - 1 in (ys.max(), xs.max()):
+        return None
+    row, column = (3 * (part.min() + part.max() + 1) / 2 / TILE_PX for part in (ys, xs))
+    clear = all(0.05 < part % 1 < 0.95 for part in (row, column))
+    return 1 + 3 * int(row) + int(column) if clear else None
 
 
 @pytest.mark.parametrize("name", [*SINGLE_IMAGE, *MULTI_IMAGE, *VIDEO])
@@ -86,7 +112,7 @@ def test_every_mark_of_a_drawing_is_somewhere(name: str) -> None:
         drawing = KINDS[name].draw(rng, held_out=False)
         for image, marks in zip(drawing.images or drawing.frames, drawing.marks, strict=True):
             boxes = view_boxes(image.height, image.width, GEOMETRY)
-            labels = np.concatenate([half_patch_labels(marks, box, GEOMETRY) for box in boxes]).reshape(-1, 2)
+            labels = np.concatenate([half_patch_labels(marks, box, GEOMETRY) for box in boxes]).reshape(-1, 3)[:, :2]
             names = {(1 + WHATS.index(m.what), 1 + list(COLOURS).index(m.colour)) for m in marks}
             told = set(map(tuple, labels[labels[:, 0] > 0].tolist()))
             assert told <= names
@@ -96,29 +122,29 @@ def test_every_mark_of_a_drawing_is_somewhere(name: str) -> None:
 
 def test_a_batch_depends_on_its_arguments_alone() -> None:
     kinds = (*SINGLE_IMAGE, *MULTI_IMAGE, *VIDEO)
-    pixels_NCHW, labels_NP22 = tower_batch(kinds, GEOMETRY, "one", 24)
+    pixels_NCHW, labels_NP23 = tower_batch(kinds, GEOMETRY, "one", 24)
     random.seed(3)
     again = tower_batch(kinds, GEOMETRY, "one", 24)
-    assert torch.equal(again[0], pixels_NCHW) and torch.equal(again[1], labels_NP22)
+    assert torch.equal(again[0], pixels_NCHW) and torch.equal(again[1], labels_NP23)
     assert not torch.equal(tower_batch(kinds, GEOMETRY, "two", 24)[0], pixels_NCHW)
-    assert pixels_NCHW.shape == (24, 3, TILE_PX, TILE_PX) and labels_NP22.shape == (24, SIDE**2, 2, 2)
-    assert (labels_NP22[..., 0] > 0).flatten(1).any(dim=1).float().mean() > 0.8
-    assert torch.equal(labels_NP22[..., 0] > 0, labels_NP22[..., 1] > 0)
+    assert pixels_NCHW.shape == (24, 3, TILE_PX, TILE_PX) and labels_NP23.shape == (24, SIDE**2, 2, 3)
+    assert (labels_NP23[..., 0] > 0).flatten(1).any(dim=1).float().mean() > 0.8
+    assert all(torch.equal(labels_NP23[..., 0] > 0, labels_NP23[..., label] > 0) for label in (1, 2))
 
 
 def test_loss_is_none_for_heads_that_know() -> None:
     """Heads that read the labels off the features lose nothing, those that swap the halves lose much."""
-    _, labels_NP22 = tower_batch(SINGLE_IMAGE, GEOMETRY, "heads", 8)
-    sizes = 2 * (len(WHATS) + 1), 2 * (len(COLOURS) + 1)
+    _, labels_NP23 = tower_batch(SINGLE_IMAGE, GEOMETRY, "heads", 8)
+    sizes = 2 * (len(WHATS) + 1), 2 * (len(COLOURS) + 1), 2 * (9 + 1)
     heads = PatchHeads(sum(sizes))
     with torch.no_grad():
-        for head, weight in zip((heads.what, heads.colour), torch.eye(sum(sizes)).split(sizes), strict=True):
+        for head, weight in zip(
+            (heads.what, heads.colour, heads.place), torch.eye(sum(sizes)).split(sizes), strict=True
+        ):
             head.weight.copy_(50 * weight)
             head.bias.zero_()
         losses = []
-        for labels in (labels_NP22, labels_NP22.flip(2)):
-            what, colour = (
-                torch.nn.functional.one_hot(labels[..., i], sizes[i] // 2).flatten(2).float() for i in range(2)
-            )
-            losses.append(float(heads.loss(torch.cat([what, colour], dim=-1), labels_NP22)))
+        for labels in (labels_NP23, labels_NP23.flip(2)):
+            known = [torch.nn.functional.one_hot(labels[..., i], size // 2).flatten(2) for i, size in enumerate(sizes)]
+            losses.append(float(heads.loss(torch.cat(known, dim=-1).float(), labels_NP23)))
     assert losses[0] < 1e-3 < 1 < losses[1]

@@ -66,17 +66,17 @@ def train_tower(tower: VisionTower, geometry: Geometry, out: Path, recipe: Tower
     numbers = range(first, recipe.steps)
     loader = DataLoader(_Batches(recipe, geometry), batch_size=None, sampler=numbers, num_workers=recipe.workers)
     with Metrics(out, "tower", total_steps=recipe.steps, first_step=first, enabled=True, quiet=False) as metrics:
-        for step, (pixels_NCHW, labels_NP22) in zip(numbers, loader, strict=True):
+        for step, (pixels_NCHW, labels_NP23) in zip(numbers, loader, strict=True):
             factor = learning_rate_factor(step, recipe.steps, recipe.warmup_ratio, recipe.final_lr_ratio)
             set_learning_rates(optimizers, factor)
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            loss = tower_loss(tower, heads, pixels_NCHW, labels_NP22)
+            loss = tower_loss(tower, heads, pixels_NCHW, labels_NP23)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(both.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
-            views = pixels_NCHW.shape[0] * labels_NP22.shape[1]
+            views = pixels_NCHW.shape[0] * labels_NP23.shape[1]
             metrics.report(step, loss=float(loss.detach()), num_tokens=views, grad_norm=float(norm))
             if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
                 save_state(out, both, optimizers, step + 1, ONE_PROCESS)
