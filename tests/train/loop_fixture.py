@@ -149,7 +149,11 @@ class Nursery:
     def __init__(self) -> None:
         # Not the folder of the tests: `python -m` and a script look for packages beside themselves first.
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
         )
 
     def start(self, line: list[str], log: Path, size: int | None = None) -> list[int]:
