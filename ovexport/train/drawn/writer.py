@@ -6,7 +6,6 @@ ends, and any number of workers writes the same bytes. Knows nothing of what is 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import multiprocessing
@@ -18,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from ovengines.errors import ExitCode, OVError
+from ovengines.replacement import disk_errors
 from ovexport.train.drawn.clipfile import write_clip
 from ovexport.train.drawn.family import Drawing
 from ovexport.train.drawn.kind import Kind
@@ -28,6 +28,7 @@ CAPTION_REQUESTS = {  # the released wording, with the noun that fits
     "video": "Please generate detailed descriptions of the given video.",
 }
 TOLD = "told"  # the form without media
+_DISK_HINT = "make room and run again in the same folder: it goes on where it stopped"
 _CHUNK = 64  # records between two writes of the record file
 _PROBED = 8  # first drawings that stand for the generator in the state file
 
@@ -79,7 +80,7 @@ def write_drawings(
     job = _Job(folder=folder, name=name, kind=kind, seed=seed, held_out=held_out, form=form)
     finished, part, state_path = folder / f"{name}.jsonl", folder / f"{name}.jsonl.part", folder / f"{name}.json"
     state = {"count": count, "seed": seed, "held_out": held_out, "form": form, "probe": _probe(job)}
-    with _disk_errors(folder):
+    with disk_errors(folder, _DISK_HINT):
         (folder / name).mkdir(parents=True, exist_ok=True)
         if _read_state(state_path) != state:
             finished.unlink(missing_ok=True)
@@ -128,16 +129,6 @@ def _mapping(workers: int) -> Iterator[Callable[[Callable[[int], str], range], I
         return
     with multiprocessing.Pool(workers) as pool:
         yield lambda function, indices: pool.imap(function, indices, chunksize=16)
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as err:
-        code = ExitCode.LIMIT_EXCEEDED if err.errno in (errno.ENOSPC, errno.EDQUOT) else ExitCode.USAGE
-        hint = "make room or choose another folder; run again in the same folder, it goes on where it stopped"
-        raise OVError(code, f"drawings can't be written to {folder}: {err.strerror}", hint) from err
 
 
 def _read_state(path: Path) -> object:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from torch import nn
 
 from ovengines.errors import ExitCode, OVError
+from ovexport.train.recipe.rules import PARTS
 
-PARTS = ("vision", "projector", "language")
 _PREFIXES = {"vision_tower.": "vision", "projector.": "projector"}
 # Carried through files, never used: it gets no gradient, and engines for several devices would wait for one.
 _UNUSED = "vision_tower.post_layernorm."
