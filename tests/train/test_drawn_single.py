@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from transformers.image_processing_utils import select_best_resolution
 
-from ovexport.train.drawn.family import Drawing, Exchange, Family, Mark, held_out
+from ovexport.train.drawn.family import MOST_EXCHANGES, Drawing, Exchange, Family, Mark, held_out
 from ovexport.train.drawn.scene import COLOURS, PLACES, SHAPES
 
 KINDS = ("shapes", "sign", "small_text", "bars", "table", "sum_picture", "words")
@@ -98,7 +98,7 @@ def test_form_of_drawings(kind: str) -> None:
         assert all(image.mode == "RGB" for image in drawing.images)
         assert bool(drawing.caption) == (kind != "words")
         questions = [e.question for e in drawing.exchanges]
-        assert 1 <= len(questions) <= 5 and len(set(questions)) == len(questions)
+        assert 1 <= len(questions) <= MOST_EXCHANGES and len(set(questions)) == len(questions)
         for exchange in drawing.exchanges:
             first = exchange.answer[0]
             assert first.isdigit() or first.isupper()

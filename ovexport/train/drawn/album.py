@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ovexport.train.drawn.family import Drawing, Exchange, Family, on_side
+from ovexport.train.drawn.family import Drawing, Exchange, Family, on_side, shuffled
 from ovexport.train.drawn.pictures import ORDINALS, Figure, arranged, empty_scene, listing, sentence
 from ovexport.train.drawn.scene import COLOURS, SHAPES, Scene, marks, render
 from ovexport.train.drawn.wording import NUMBERS, capitalised, with_article
@@ -92,13 +92,12 @@ def _scene(rng: random.Random, page: tuple[Figure, ...]) -> Scene:
 def draw(rng: random.Random, *, held_out: bool) -> Drawing:
     album = on_side(lambda: _random_album(rng), asked=held_out)
     scenes = [_scene(rng, page) for page in album.pages]
-    asked = [exchange for ask in _ASKERS if (exchange := ask(rng, album)) is not None]
-    rng.shuffle(asked)
+    asked = [exchange for ask in (*_ASKERS, *_ASKERS) if (exchange := ask(rng, album)) is not None]
     captions = [f"the {ORDINALS[number]} image shows {listing(page)}" for number, page in enumerate(album.pages)]
     return Drawing(
         kind="album",
         images=tuple(map(render, scenes)),
         marks=tuple(map(marks, scenes)),
         caption=" ".join(map(sentence, captions)),
-        exchanges=tuple(asked),
+        exchanges=shuffled(asked, rng),
     )

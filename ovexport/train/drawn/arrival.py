@@ -32,11 +32,13 @@ def _random_sequence(rng: random.Random) -> _Sequence:
     return _Sequence(figures=random_figures(rng, rng.randint(1, MAX_SHAPES)))
 
 
-def _ask_order(rng: random.Random, figures: tuple[Figure, ...]) -> Exchange:
-    """For the first or the last, or the second where that is not the last."""
-    number, ordinal = rng.choice([(0, "first"), (-1, "last"), (1, "second")][: len(figures)])
-    answer = figures[number].shape.capitalize()
-    return Exchange(family="order", question=f"Which shape appears {ordinal}?", answer=answer)
+def _ask_order(figures: tuple[Figure, ...]) -> list[Exchange]:
+    """For the first, the last, and the second where that is not the last."""
+    asked = [(0, "first"), (-1, "last"), (1, "second")][: len(figures)]
+    return [
+        Exchange(family="order", question=f"Which shape appears {ordinal}?", answer=figures[number].shape.capitalize())
+        for number, ordinal in asked
+    ]
 
 
 def draw(rng: random.Random, *, held_out: bool) -> Drawing:
@@ -49,6 +51,7 @@ def draw(rng: random.Random, *, held_out: bool) -> Drawing:
     count = capitalised(NUMBERS[len(figures)])
     exchanges = [Exchange(family="video-count", question="How many shapes appear in the video?", answer=count)]
     if len(figures) > 1:
-        exchanges.insert(rng.randint(0, 1), _ask_order(rng, figures))
+        exchanges += _ask_order(figures)
+        rng.shuffle(exchanges)
     caption = sentence(", then ".join([f"{figures[0].phrase} appears", *(figure.phrase for figure in figures[1:])]))
     return clip("arrival", scene, frames, caption, exchanges)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from PIL import Image
 
-MOST_EXCHANGES = 5  # of one drawing
+MOST_EXCHANGES = 10  # of one drawing: a question costs a tenth of the picture that it is about
 _HELD_OUT_ONE_IN = 10
 
 

@@ -33,15 +33,16 @@ def _random_change(rng: random.Random) -> _Change:
 
 
 def _exchanges(rng: random.Random, change: _Change) -> list[Exchange]:
-    """One of the two colours; the shape is asked for before a question names it, or not at all."""
+    """Both colours; the shape is asked for before a question names it, or not at all."""
     shape = change.figure.shape
-    question, colour = rng.choice(
-        [
-            (f"Which colour does the {shape} turn?", change.colour),
-            (f"What colour is the {shape} at the start?", change.figure.colour),
-        ]
-    )
-    exchanges = [Exchange(family="video-colour", question=question, answer=colour.capitalize())]
+    asked = [
+        (f"Which colour does the {shape} turn?", change.colour),
+        (f"What colour is the {shape} at the start?", change.figure.colour),
+    ]
+    exchanges = [
+        Exchange(family="video-colour", question=question, answer=colour.capitalize())
+        for question, colour in rng.sample(asked, len(asked))
+    ]
     if rng.random() < 0.5:
         exchanges.insert(0, ask_object("What shape is in the video?", shape))
     return exchanges

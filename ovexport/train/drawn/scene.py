@@ -83,9 +83,9 @@ def random_size(rng: random.Random) -> tuple[int, int]:
     return rng.randint(*heights_px), rng.randint(*widths_px)
 
 
-def random_scene(rng: random.Random, height_px: int, width_px: int, max_things: int = MAX_THINGS) -> Scene:
-    """A scene of 1..max_things shapes of at most three kinds, each inside its own cell of the raster."""
-    count = rng.randint(1, max_things)
+def random_scene(rng: random.Random, height_px: int, width_px: int, most_things: int = MAX_THINGS) -> Scene:
+    """A scene of 1..most_things shapes of at most three kinds, each inside its own cell of the raster."""
+    count = rng.randint(1, most_things)
     cells = rng.sample(range(9), count)
     kinds = _random_kinds(rng, count)
     things = [random_thing(rng, cell, *kind, height_px, width_px) for cell, kind in zip(cells, kinds, strict=True)]

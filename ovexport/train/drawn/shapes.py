@@ -11,7 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ovexport.train.drawn.family import MOST_EXCHANGES, Drawing, Exchange, Family, on_side, shuffled
-from ovexport.train.drawn.scene import COLOURS, PLACES, SHAPES, Scene, Thing, marks, random_scene, random_size, render
+from ovexport.train.drawn.scene import (
+    COLOURS,
+    MAX_THINGS,
+    PLACES,
+    SHAPES,
+    Scene,
+    Thing,
+    marks,
+    random_scene,
+    random_size,
+    render,
+)
 from ovexport.train.drawn.wording import (
     DEFAULT_PROMPT,
     NUMBERS,
@@ -135,16 +146,14 @@ def _absent(scene: Scene, called: Callable[[Thing], str], rng: random.Random) ->
 
 
 def _ask_relation(scene: Scene, rng: random.Random) -> _Asked:
-    """Only of two things that have their names for themselves and differ in that axis of the raster."""
+    """Only of two things that have their names for themselves, along an axis of the raster in which they differ."""
     names = Counter(map(_full_name, scene.things))
     singles = [t for t in scene.things if names[_full_name(t)] == 1]
     if len(singles) < 2:
         return None
     one, other = rng.sample(singles, 2)
-    axis = rng.randrange(2)
+    axis = rng.choice([axis for axis in (0, 1) if _cell(one)[axis] != _cell(other)[axis]])
     first, second = (_cell(thing)[axis] for thing in (one, other))
-    if first == second:
-        return None
     side = rng.randrange(2)
     yes = (first < second) == (side == 0)
     return f"Is the {_full_name(one)} {_SIDES[axis][side]} the {_full_name(other)}?", "yes" if yes else "no"
@@ -213,12 +222,13 @@ FAMILIES = (
 )
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawing:
-    """One scene, its description and up to four other questions, each of another family."""
+def draw(rng: random.Random, *, held_out: bool, most_things: int = MAX_THINGS) -> Drawing:
+    """One scene, its description and up to nine other questions, at most two of a family."""
     height_px, width_px = random_size(rng)
-    scene = on_side(lambda: random_scene(rng, height_px, width_px), asked=held_out)
-    others = (ask(scene, family, rng) for family in rng.sample(list(_ASKERS), len(_ASKERS)))
-    asked = [exchange for exchange in others if exchange is not None][: MOST_EXCHANGES - 1]
+    scene = on_side(lambda: random_scene(rng, height_px, width_px, most_things), asked=held_out)
+    families = [*rng.sample(list(_ASKERS), len(_ASKERS)), *rng.sample(list(_ASKERS), len(_ASKERS))]
+    asked = [exchange for family in families if (exchange := ask(scene, family, rng)) is not None]
+    asked = list({exchange.question: exchange for exchange in asked}.values())[: MOST_EXCHANGES - 1]
     return Drawing(
         kind="shapes",
         images=(render(scene),),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovexport.progress import Bars
-from ovexport.train.drawn.kinds import KINDS
+from ovexport.train.drawn.kinds import FIRST_STEPS, KINDS
 from ovexport.train.drawn.writer import write_drawings
 
 MIXTURES = ("language", "stage1", "stage1.5", "stage2-si", "stage2-ov")
@@ -48,22 +48,28 @@ def _new(kind: str, count: int) -> DrawnSet:
 
 
 # Text goes along in every later stage: captions alone made the language model forget in stage 1.5 how to answer.
-_TOLD_IN = (("language", "all"), ("stage1.5", "random:20%"), ("stage2-si", "random:8%"), ("stage2-ov", "random:3%"))
+_TOLD_IN = (
+    ("language", "random:60%"), ("stage1.5", "random:10%"), ("stage2-si", "random:6%"), ("stage2-ov", "random:3%"),
+)  # fmt: skip
 _WORDS = DrawnSet(
     kind="words", form="exchanges", count=12000,
-    used=(("language", "all"), ("stage1.5", "random:20%"), ("stage2-si", "random:20%"), ("stage2-ov", "random:10%")),
+    used=(
+        ("language", "random:60%"), ("stage1.5", "random:15%"),
+        ("stage2-si", "random:20%"), ("stage2-ov", "random:10%"),
+    ),
 )  # fmt: skip
 
 SETS: tuple[DrawnSet, ...] = (
-    _told("shapes", 26000), _told("sign", 1500), _told("small-text", 8000), _told("bars", 6000),
-    _told("table", 8000), _told("sum-picture", 3000),
+    _told("few-shapes", 5000), _told("shapes", 16000), _told("sign", 800), _told("small-text", 3000),
+    _told("bars", 4000), _told("table", 3000), _told("sum-picture", 2000),
     _WORDS,
-    _captions("shapes", 5000, "first:3000"), _captions("sign", 2500, "first:1200"), _captions("small-text", 4000),
+    _captions("shapes", 6000, "all"), _captions("sign", 2500, "first:1200"), _captions("small-text", 4000),
     _captions("bars", 2000, "first:800"), _captions("table", 2500), _captions("sum-picture", 1200, "first:400"),
-    _single("shapes", 14000, "random:55%"), _single("sign", 3000, "random:55%"),
-    _single("small-text", 6000, "random:55%"), _single("bars", 3500, "random:55%"),
-    _single("table", 4000, "random:55%"), _single("sum-picture", 3000, "random:55%"),
-    _new("album", 5500), _new("pair", 6500), _new("motion", 3000), _new("arrival", 4500), _new("repaint", 4000),
+    DrawnSet(kind="few-shapes", form="exchanges", count=10000, used=(("stage1.5", "all"),)),
+    _single("shapes", 24000, "random:45%"), _single("sign", 3000, "random:50%"),
+    _single("small-text", 8000, "random:50%"), _single("bars", 4000, "random:50%"),
+    _single("table", 5000, "random:50%"), _single("sum-picture", 4000, "random:50%"),
+    _new("album", 7000), _new("pair", 8000), _new("motion", 3500), _new("arrival", 5500), _new("repaint", 4500),
 )  # fmt: skip
 
 
@@ -80,9 +86,10 @@ def draw_stage_data(out: Path, scale: float = 1.0, seed: int = 0, bars: Bars | N
         for number, drawn in enumerate(SETS):
             progress(drawn.name, number, len(SETS))
             count = max(1, round(drawn.count * scale))
+            kind = (KINDS | FIRST_STEPS)[drawn.kind]
             write_drawings(
-                out, drawn.name, KINDS[drawn.kind], count, seed, held_out=False, form=drawn.form, workers=workers
-            )
+                out, drawn.name, kind, count, seed, held_out=False, form=drawn.form, workers=workers
+            )  # fmt: skip
 
 
 def _mixture(stage: str, scale: float) -> Iterator[str]:

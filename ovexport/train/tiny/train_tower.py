@@ -30,7 +30,7 @@ _KINDS = (*SINGLE_IMAGE, "small-text", "small-text", "sign", "table", *MULTI_IMA
 @dataclass(frozen=True, kw_only=True)
 class TowerRecipe:
     seed: int = 0
-    steps: int = 6000
+    steps: int = 9000
     batch_views: int = 32
     lr: float = 5e-3
     adam_share: float = 0.5
