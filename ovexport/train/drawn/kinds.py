@@ -9,6 +9,7 @@ from ovexport.train.drawn import (
     album,
     arrival,
     bars,
+    drills,
     motion,
     pair,
     repaint,
@@ -36,9 +37,12 @@ _MODULES: dict[str, ModuleType] = {
     "repaint": repaint,
 }
 KINDS: dict[str, Kind] = {name: Kind(families=module.FAMILIES, draw=module.draw) for name, module in _MODULES.items()}
-# Trained on and never asked: a few things first, or what has to do with several is not learned (docs/log.md).
+# Trained on and never asked: a few things first, or what has to do with several is not learned (docs/log.md);
+# and what is learned late, often.
 FIRST_STEPS: dict[str, Kind] = {
     "few-shapes": Kind(families=shapes.FAMILIES, draw=partial(shapes.draw, most_things=2)),
+    "letters": Kind(families=drills.LETTERS, draw=drills.draw_letters),
+    "sides": Kind(families=shapes.FAMILIES, draw=drills.draw_sides),
 }
 SINGLE_IMAGE = ("shapes", "sign", "small-text", "bars", "table", "sum-picture")
 MULTI_IMAGE = ("album", "pair")

@@ -39,8 +39,8 @@ def _captions(kind: str, count: int, aligned: str = "") -> DrawnSet:
     return DrawnSet(kind=kind, form="caption", count=count, used=used)
 
 
-def _single(kind: str, count: int, replayed: str) -> DrawnSet:
-    return DrawnSet(kind=kind, form="exchanges", count=count, used=(("stage2-si", "all"), ("stage2-ov", replayed)))
+def _single(kind: str, count: int, replayed: str, taken: str = "all") -> DrawnSet:
+    return DrawnSet(kind=kind, form="exchanges", count=count, used=(("stage2-si", taken), ("stage2-ov", replayed)))
 
 
 def _new(kind: str, count: int) -> DrawnSet:
@@ -66,9 +66,11 @@ SETS: tuple[DrawnSet, ...] = (
     _captions("shapes", 6000, "all"), _captions("sign", 2500, "first:1200"), _captions("small-text", 4000),
     _captions("bars", 2000, "first:800"), _captions("table", 2500), _captions("sum-picture", 1200, "first:400"),
     DrawnSet(kind="few-shapes", form="exchanges", count=10000, used=(("stage1.5", "all"),)),
-    _single("shapes", 24000, "random:45%"), _single("sign", 3000, "random:50%"),
-    _single("small-text", 8000, "random:50%"), _single("bars", 4000, "random:50%"),
+    _single("shapes", 24000, "random:35%", "random:80%"), _single("sign", 3000, "random:50%"),
+    _single("small-text", 8000, "random:40%"), _single("bars", 4000, "random:50%"),
     _single("table", 5000, "random:50%"), _single("sum-picture", 4000, "random:50%"),
+    DrawnSet(kind="letters", form="exchanges", count=3000, used=(("stage2-si", "all"), ("stage2-ov", "random:20%"))),
+    DrawnSet(kind="sides", form="exchanges", count=4000, used=(("stage2-si", "all"), ("stage2-ov", "random:20%"))),
     _new("album", 7000), _new("pair", 8000), _new("motion", 3500), _new("arrival", 5500), _new("repaint", 4500),
 )  # fmt: skip
 
