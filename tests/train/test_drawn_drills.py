@@ -9,17 +9,17 @@ import re
 import pytest
 
 from ovexport.train.drawn.family import Drawing
-from ovexport.train.drawn.kinds import FIRST_STEPS, KINDS
+from ovexport.train.drawn.kinds import KINDS, PRACTICE
 from ovexport.train.drawn.scene import COLOURS
 
 
 def drawings(kind: str, count: int = 200) -> list[Drawing]:
     rng = random.Random(f"drills {kind}")
-    return [FIRST_STEPS[kind].draw(rng, held_out=False) for _ in range(count)]
+    return [PRACTICE[kind].draw(rng, held_out=False) for _ in range(count)]
 
 
 def test_they_are_never_asked_of_the_model() -> None:
-    assert not FIRST_STEPS.keys() & KINDS.keys()
+    assert not PRACTICE.keys() & KINDS.keys()
 
 
 def test_few_shapes_are_one_or_two() -> None:
@@ -41,9 +41,10 @@ def test_the_letter_stands_before_the_option_named() -> None:
     assert letters == set("ABCD")
 
 
-def test_sides_follow_from_the_marks() -> None:
-    answers = set()
-    for drawing in drawings("sides"):
+@pytest.mark.parametrize(("kind", "told"), [("sides", "left of right of above below"), ("few-sides", "left of above")])
+def test_sides_follow_from_the_marks(kind: str, told: str) -> None:
+    answers, sides = set(), set()
+    for drawing in drawings(kind):
         centre = {(m.colour, m.what): ((m.x0_px + m.x1_px) / 2, (m.y0_px + m.y1_px) / 2) for m in drawing.marks[0]}
         assert {e.family for e in drawing.exchanges} == {"relation"}
         for exchange in drawing.exchanges:
@@ -55,10 +56,25 @@ def test_sides_follow_from_the_marks() -> None:
             way = (centre[one, shape][axis] - centre[other, second][axis]) * sign
             assert exchange.answer == ("Yes" if way > 0 else "No"), (drawing.caption, exchange)
             answers.add(exchange.answer)
-    assert answers == {"Yes", "No"}
+            sides.add(side)
+    assert answers == {"Yes", "No"} and all(side in told for side in sides) and len(sides) in (2, 4)
 
 
-@pytest.mark.parametrize("kind", ["few-shapes", "sides"])
+@pytest.mark.parametrize("kind", ["many-shapes", "sides"])
+def test_no_colour_and_no_shape_twice(kind: str) -> None:
+    found = [[(mark.colour, mark.what) for mark in drawing.marks[0]] for drawing in drawings(kind)]
+    for things in found:
+        assert len(dict(things)) == len(dict(map(reversed, things))) == len(things)  # type: ignore[arg-type]
+    assert {len(things) for things in found} == ({2, 3, 4} if kind == "many-shapes" else {2, 3})
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("few-rows", {1, 2}), ("few-bars", {2, 3}), ("few-lines", {1, 2})])
+def test_few_are_few(kind: str, counts: set[int]) -> None:
+    family = {"few-rows": "table", "few-bars": "bar-value", "few-lines": "small-text"}[kind]
+    assert {sum(e.family == family for e in drawing.exchanges) for drawing in drawings(kind)} == counts
+
+
+@pytest.mark.parametrize("kind", ["few-shapes", "few-sides", "sides", "many-shapes"])
 def test_what_is_held_out_is_not_practised(kind: str) -> None:
     """The captions name what is where; none of them has a meaning on the other side of the split."""
     held = re.compile(r"an? (\w+ \w+) (?:at the |on the |in the )([a-z ]+?)(?=,| and |\.$)")

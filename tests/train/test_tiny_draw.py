@@ -64,7 +64,7 @@ def test_each_stage_sees_what_its_name_says(mixture: Load) -> None:
     asked = {stage: {name for r in records(mixture(stage)) for name in r.families} for stage in MIXTURES}
     assert asked["stage1"] == set()
     pictured = [r for r in records(mixture("stage1.5")) if r.vision_input != "text"]
-    assert {name for r in pictured for name in r.families} == families("shapes")
+    assert {name for r in pictured for name in r.families} == families("shapes", "bars", "table", "small-text")
     assert asked["stage1.5"] <= families("words", *SINGLE_IMAGE)
     assert asked["stage2-si"] == families("words", *SINGLE_IMAGE)
     assert asked["stage2-ov"] == families("words", *SINGLE_IMAGE, *MULTI_IMAGE, *VIDEO) == families(*KINDS)
@@ -84,7 +84,7 @@ def test_strategies_take_what_the_table_says(mixture: Load) -> None:
         for (drawn, strategy), selected in zip(used, mixture(stage).selected, strict=True):
             _, _, amount = strategy.partition(":")
             share = int(amount[:-1]) / 100 if amount.endswith("%") else int(amount) / drawn.count if amount else 1
-            assert share <= 1 and abs(len(selected) - share * drawn.count * SCALE) <= 1.5, (stage, drawn.name)
+            assert 0 < share <= 1 and abs(len(selected) - share * drawn.count * SCALE) <= 1.5, (stage, drawn.name)
 
 
 def meanings(record: Record, drawn: DrawnSet) -> list[str]:

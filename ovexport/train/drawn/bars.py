@@ -25,6 +25,7 @@ _MOST = {
     min: ("Which bar is the lowest?", "What colour is the lowest bar?", "Which bar has the smallest value?"),
 }
 _SIZES = ((ONE_TILE_PX, ONE_TILE_PX),) * 4 + ((ONE_TILE_PX, TWO_TILES_PX), (TWO_TILES_PX, ONE_TILE_PX))
+BARS = (3, 4)
 _MAX_VALUE = 9
 _MARGIN_PX = 5
 _GAP_PX = 3  # between a bar and its value
@@ -41,8 +42,8 @@ class _Chart:
         return "bars " + "; ".join(f"{colour} {value}" for colour, value in self.values.items())
 
 
-def _random_chart(rng: random.Random) -> _Chart:
-    count = rng.randint(3, 4)
+def _random_chart(rng: random.Random, bars: tuple[int, int]) -> _Chart:
+    count = rng.randint(*bars)
     values = rng.sample(range(1, _MAX_VALUE + 1), count)
     return _Chart(dict(zip(rng.sample(list(COLOURS), count), values, strict=True)))
 
@@ -69,8 +70,9 @@ def _render(chart: _Chart, rng: random.Random) -> tuple[Image.Image, tuple[Mark,
     return image, tuple(marks)
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawing:
-    chart = on_side(lambda: _random_chart(rng), asked=held_out)
+def draw(rng: random.Random, *, held_out: bool, bars: tuple[int, int] = BARS) -> Drawing:
+    """`bars`: fewest and most."""
+    chart = on_side(lambda: _random_chart(rng, bars), asked=held_out)
     image, marks = _render(chart, rng)
     asked = [("bar-value", rng.choice(_VALUE_OF).format(colour), str(value)) for colour, value in chart.values.items()]
     asked += [

@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 
 from ovexport.train.drawn.family import MOST_EXCHANGES, Drawing, Exchange, Family, on_side, shuffled
-from ovexport.train.drawn.scene import COLOURS, PLACES, SHAPES, Scene, marks, random_scene, random_size, render
+from ovexport.train.drawn.scene import COLOURS, PLACES, SHAPES, marks, random_scene, random_size, render
 from ovexport.train.drawn.shapes import ask, caption
 from ovexport.train.drawn.wording import NUMBERS, with_options
 
 LETTERS = (Family(name="choice", vision_input="text", instruction="Language", response="fixed-form", chance=0.25),)
 _WHICH = ("Which option is {0}?", "Which of these is {0}?", "Find {0}.")
+SIDES = ("left of", "right of", "above", "below")
 _TABLES = (SHAPES, tuple(COLOURS), NUMBERS, PLACES)
 
 
@@ -29,24 +30,20 @@ def _ask_letter(rng: random.Random) -> Exchange:
     return Exchange(family="choice", question=question, answer=letter)
 
 
-def draw_sides(rng: random.Random, *, held_out: bool) -> Drawing:
-    """Two or three things, and relations between them."""
+def draw_sides(rng: random.Random, *, held_out: bool, sides: tuple[str, ...] = SIDES) -> Drawing:
+    """Two or three things, no colour and no shape twice, and relations between them.
+
+    With all four `sides` the answer turns with three things at once (which is asked for first, the side, the picture),
+    each of which alone says nothing; so two of them come first.
+    """
     height_px, width_px = random_size(rng)
-    scene = on_side(lambda: _scene(rng, height_px, width_px), asked=held_out)
-    asked = [exchange for _ in range(2 * MOST_EXCHANGES) if (exchange := ask(scene, "relation", rng))]
+    scene = on_side(lambda: random_scene(rng, height_px, width_px, (2, 3), alike=False), asked=held_out)
+    asked = [exchange for _ in range(3 * MOST_EXCHANGES) if (exchange := ask(scene, "relation", rng))]
+    exchanges = [exchange for exchange in asked if any(f" {side} " in exchange.question for side in sides)]
     return Drawing(
         kind="sides",
         images=(render(scene),),
         marks=(marks(scene),),
         caption=caption(scene),
-        exchanges=shuffled(asked, rng),
+        exchanges=shuffled(exchanges, rng),
     )
-
-
-def _scene(rng: random.Random, height_px: int, width_px: int) -> Scene:
-    """With at least two things that have their names for themselves."""
-    while True:
-        scene = random_scene(rng, height_px, width_px, rng.choice((2, 3)))
-        names = [(thing.colour, thing.shape) for thing in scene.things]
-        if sum(names.count(name) == 1 for name in names) > 1:
-            return scene

@@ -34,7 +34,7 @@ BACKGROUNDS: dict[str, RGB] = {
 }
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross")
 PLACES = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
-MAX_THINGS = 4
+THINGS = (1, 4)  # fewest and most of a scene
 
 ONE_TILE_PX, TWO_TILES_PX = (80, 104), (105, 208)  # sides, by what a tile of 104 px makes of them
 _SIZES = ((ONE_TILE_PX, ONE_TILE_PX), (ONE_TILE_PX, TWO_TILES_PX), (TWO_TILES_PX, ONE_TILE_PX),
@@ -83,14 +83,19 @@ def random_size(rng: random.Random) -> tuple[int, int]:
     return rng.randint(*heights_px), rng.randint(*widths_px)
 
 
-def random_scene(rng: random.Random, height_px: int, width_px: int, most_things: int = MAX_THINGS) -> Scene:
-    """A scene of 1..most_things shapes of at most three kinds, each inside its own cell of the raster."""
-    count = rng.randint(1, most_things)
+def random_scene(
+    rng: random.Random, height_px: int, width_px: int, things: tuple[int, int] = THINGS, *, alike: bool = True
+) -> Scene:
+    """A scene of shapes, each inside its own cell of the raster: `things` are the fewest and the most.
+
+    At most three kinds of them where some may be alike, each of its own where not.
+    """
+    count = rng.randint(*things)
     cells = rng.sample(range(9), count)
-    kinds = _random_kinds(rng, count)
-    things = [random_thing(rng, cell, *kind, height_px, width_px) for cell, kind in zip(cells, kinds, strict=True)]
+    kinds = _random_kinds(rng, count) if alike else _different_kinds(rng, count)
+    placed = [random_thing(rng, cell, *kind, height_px, width_px) for cell, kind in zip(cells, kinds, strict=True)]
     background = rng.choice(list(BACKGROUNDS.values()))
-    return Scene(width_px=width_px, height_px=height_px, background=background, things=tuple(things))
+    return Scene(width_px=width_px, height_px=height_px, background=background, things=tuple(placed))
 
 
 def _random_kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
@@ -100,6 +105,11 @@ def _random_kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
     if count > 2 and kinds[1] == kinds[0] and rng.random() < 0.4:
         kinds[2] = kinds[0]
     return kinds
+
+
+def _different_kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
+    """No colour and no shape twice."""
+    return list(zip(rng.sample(list(COLOURS), count), rng.sample(SHAPES, count), strict=True))
 
 
 def random_thing(rng: random.Random, cell: int, colour: str, shape: str, height_px: int, width_px: int) -> Thing:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from ovexport.train.drawn.family import MOST_EXCHANGES, Drawing, Exchange, Family, on_side, shuffled
 from ovexport.train.drawn.scene import (
     COLOURS,
-    MAX_THINGS,
     PLACES,
     SHAPES,
+    THINGS,
     Scene,
     Thing,
     marks,
@@ -222,10 +222,10 @@ FAMILIES = (
 )
 
 
-def draw(rng: random.Random, *, held_out: bool, most_things: int = MAX_THINGS) -> Drawing:
-    """One scene, its description and up to nine other questions, at most two of a family."""
+def draw(rng: random.Random, *, held_out: bool, things: tuple[int, int] = THINGS, alike: bool = True) -> Drawing:
+    """One scene as of `random_scene`, its description and up to nine other questions, at most two of a family."""
     height_px, width_px = random_size(rng)
-    scene = on_side(lambda: random_scene(rng, height_px, width_px, most_things), asked=held_out)
+    scene = on_side(lambda: random_scene(rng, height_px, width_px, things, alike=alike), asked=held_out)
     families = [*rng.sample(list(_ASKERS), len(_ASKERS)), *rng.sample(list(_ASKERS), len(_ASKERS))]
     asked = [exchange for family in families if (exchange := ask(scene, family, rng)) is not None]
     asked = list({exchange.question: exchange for exchange in asked}.values())[: MOST_EXCHANGES - 1]

@@ -22,19 +22,21 @@ FAMILIES = (
     ),
 )  # fmt: skip
 _READ = ("What is written {0}?", "What does it say {0}?", "Which code is {0}?", "Read the text {0}.")
+LINES = (2, 4)
 _GRIDS = ((2, 2), (2, 3), (3, 2), (3, 3))  # (rows, columns) of tiles
 _TILE_PX = 104
 _SCALE = (1.0, 1.22)  # what AnyRes enlarges the picture by
 _INK = (20, 20, 24)
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawing:
+def draw(rng: random.Random, *, held_out: bool, lines: tuple[int, int] = LINES) -> Drawing:
+    """`lines`: fewest and most codes."""
     rows, columns = rng.choice(_GRIDS)
     scale = rng.uniform(*_SCALE)
     height, width = (int(count * _TILE_PX / scale) for count in (rows, columns))
     # In tile pixels, and never above 6.25 px in the base view.
     capital_px = rng.uniform(11, 9.5 + 1.5 * min(rows, columns)) / scale
-    codes = random_codes(rng, rng.randint(2, 4), held_out=held_out)
+    codes = random_codes(rng, rng.randint(*lines), held_out=held_out)
     cells = sorted(rng.sample(range(9), len(codes)))
     image = Image.new("RGB", (width, height), rng.choice(list(BACKGROUNDS.values())))
     marks = [

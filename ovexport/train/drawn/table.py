@@ -22,6 +22,7 @@ FAMILIES = (
 )  # fmt: skip
 _NUMBER_OF = ("What is the number of {0}?", "Which number belongs to {0}?", "What number is next to {0}?",
               "What does the table say for {0}?")  # fmt: skip
+ROWS = (3, 4)
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"  # without I, O and Q: too much like digits
 _SIDE_PX = (160, 208)
 _CAPITAL_PX = (15.0, 19.0)
@@ -38,8 +39,8 @@ class _Table:
         return "table " + "; ".join(f"{letter} {number}" for letter, number in self.numbers.items())
 
 
-def _random_table(rng: random.Random) -> _Table:
-    count = rng.randint(3, 4)
+def _random_table(rng: random.Random, rows: tuple[int, int]) -> _Table:
+    count = rng.randint(*rows)
     return _Table(dict(zip(rng.sample(_LETTERS, count), rng.sample(range(10, 100), count), strict=True)))
 
 
@@ -68,8 +69,9 @@ def _rule(image: Image.Image, *, xs: tuple[int, ...], ys: list[int]) -> None:
         pen.line((xs[0], y, xs[-1], y), fill=_RULE)
 
 
-def draw(rng: random.Random, *, held_out: bool) -> Drawing:
-    table = on_side(lambda: _random_table(rng), asked=held_out)
+def draw(rng: random.Random, *, held_out: bool, rows: tuple[int, int] = ROWS) -> Drawing:
+    """`rows`: fewest and most."""
+    table = on_side(lambda: _random_table(rng, rows), asked=held_out)
     image, marks = _render(table, rng)
     exchanges = [
         Exchange(family="table", question=short(rng.choice(_NUMBER_OF).format(letter), rng), answer=str(number))

@@ -25,6 +25,7 @@ from ovrun.log import show_log
 
 STAGES = ("stage1", "stage1.5", "stage2-si", "stage2-ov")
 MEASURED = ("stage2-si", "stage2-ov")
+_ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,16 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the drawings (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="processes that train together (default: %(default)s)")
     parser.add_argument("--per-family", type=int, default=100, help="held-out questions of each family at the end")
-    parser.add_argument("--only", choices=(parts.LANGUAGE,), help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=(parts.TOWER, parts.LANGUAGE), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     show_log(0)
-    if args.only:  # one of the processes that `_together` starts
-        parts.make_language(args.runs)
+    if args.only:  # one of the two processes that `_parts` starts
+        _part(args)
         return 0
     _timed("draw", partial(_draw, args))
     parts.make_fresh(args.runs)
-    _timed("tower", partial(_tower, args))
-    _timed("language", partial(_language, args))
+    _timed("tower and language", partial(_parts, args))
     parts.join_parts(args.runs)
     for stage in STAGES:
         _timed(stage, partial(_train, args, stage))
@@ -55,13 +55,25 @@ def _draw(args: argparse.Namespace) -> None:
     draw_stage_data(args.runs / parts.SIZE / "drawn", args.scale, bars=Bars(), workers=args.processes)
 
 
-def _tower(args: argparse.Namespace) -> None:
-    parts.make_tower(args.runs, TowerRecipe(steps=max(1, round(TowerRecipe.steps * args.scale))))
+def _parts(args: argparse.Namespace) -> None:
+    """Both at once, a thread each: neither gains as much from a second one."""
+    words = ["--runs", str(args.runs), "--scale", str(args.scale)]
+    commands = [
+        [sys.executable, "-m", "ovexport.train.tiny", "--only", part, *words]
+        for part in (parts.TOWER, parts.LANGUAGE)
+        if not parts.folder(args.runs, part).exists()
+    ]
+    running = [subprocess.Popen(command, env=_ONE_THREAD) for command in commands]
+    for command, process in zip(commands, running, strict=True):
+        if code := process.wait():
+            raise subprocess.CalledProcessError(code, command)
 
 
-def _language(args: argparse.Namespace) -> None:
-    if not parts.folder(args.runs, parts.LANGUAGE).exists():
-        _together(args, "ovexport.train.tiny", "--only", parts.LANGUAGE, "--runs", str(args.runs))
+def _part(args: argparse.Namespace) -> None:
+    if args.only == parts.TOWER:
+        parts.make_tower(args.runs, TowerRecipe(steps=max(1, round(TowerRecipe.steps * args.scale))))
+    else:
+        parts.make_language(args.runs)
 
 
 def _train(args: argparse.Namespace, stage: str) -> None:
@@ -74,7 +86,7 @@ def _together(args: argparse.Namespace, module: str, *words: str) -> None:
     """Run a module in several processes that train together, a thread each."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
     command = [*(launcher if args.processes > 1 else []), "-m", module, *words]
-    subprocess.run([sys.executable, *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run([sys.executable, *command], check=True, env=_ONE_THREAD)
 
 
 def _measure(args: argparse.Namespace) -> None:

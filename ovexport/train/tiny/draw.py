@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovexport.progress import Bars
-from ovexport.train.drawn.kinds import FIRST_STEPS, KINDS
+from ovexport.train.drawn.kinds import KINDS, PRACTICE
 from ovexport.train.drawn.writer import write_drawings
 
 MIXTURES = ("language", "stage1", "stage1.5", "stage2-si", "stage2-ov")
@@ -34,13 +34,21 @@ def _told(kind: str, count: int) -> DrawnSet:
     return DrawnSet(kind=kind, form="told", count=count, used=_TOLD_IN)
 
 
-def _captions(kind: str, count: int, aligned: str = "") -> DrawnSet:
-    used = (("stage1", aligned), ("stage1.5", "all")) if aligned else (("stage1.5", "all"),)
-    return DrawnSet(kind=kind, form="caption", count=count, used=used)
+def _captions(kind: str, count: int, known: int, aligned: int = 0) -> DrawnSet:
+    """The first `aligned` of them for stage 1, the first `known` for stage 1.5."""
+    used = (("stage1", f"first:{aligned}"),) if aligned else ()
+    return DrawnSet(kind=kind, form="caption", count=count, used=(*used, ("stage1.5", f"first:{known}")))
 
 
 def _single(kind: str, count: int, replayed: str, taken: str = "all") -> DrawnSet:
     return DrawnSet(kind=kind, form="exchanges", count=count, used=(("stage2-si", taken), ("stage2-ov", replayed)))
+
+
+def _practice(kind: str, count: int, *stages: str) -> DrawnSet:
+    """A third of it is seen by each of several stages, all of it by one; a little goes along in the last."""
+    share = "all" if len(stages) == 1 else "random:35%"
+    used = (*((stage, share) for stage in stages), ("stage2-ov", "random:15%"))
+    return DrawnSet(kind=kind, form="exchanges", count=count, used=used)
 
 
 def _new(kind: str, count: int) -> DrawnSet:
@@ -49,7 +57,7 @@ def _new(kind: str, count: int) -> DrawnSet:
 
 # Text goes along in every later stage: captions alone made the language model forget in stage 1.5 how to answer.
 _TOLD_IN = (
-    ("language", "random:60%"), ("stage1.5", "random:10%"), ("stage2-si", "random:6%"), ("stage2-ov", "random:3%"),
+    ("language", "random:60%"), ("stage1.5", "random:8%"), ("stage2-si", "random:4%"), ("stage2-ov", "random:3%"),
 )  # fmt: skip
 _WORDS = DrawnSet(
     kind="words", form="exchanges", count=12000,
@@ -63,14 +71,15 @@ SETS: tuple[DrawnSet, ...] = (
     _told("few-shapes", 5000), _told("shapes", 16000), _told("sign", 800), _told("small-text", 3000),
     _told("bars", 4000), _told("table", 3000), _told("sum-picture", 2000),
     _WORDS,
-    _captions("shapes", 6000, "all"), _captions("sign", 2500, "first:1200"), _captions("small-text", 4000),
-    _captions("bars", 2000, "first:800"), _captions("table", 2500), _captions("sum-picture", 1200, "first:400"),
-    DrawnSet(kind="few-shapes", form="exchanges", count=10000, used=(("stage1.5", "all"),)),
-    _single("shapes", 24000, "random:35%", "random:80%"), _single("sign", 3000, "random:50%"),
+    _captions("shapes", 6000, 3000, 6000), _captions("sign", 2500, 1500, 1200), _captions("small-text", 4000, 2500),
+    _captions("bars", 2000, 1000, 800), _captions("table", 2500, 1500), _captions("sum-picture", 1200, 1000, 400),
+    _practice("few-shapes", 10000, "stage1.5"), _practice("few-sides", 3500, "stage1.5"),
+    _practice("few-bars", 2000, "stage1.5"), _practice("few-rows", 3000, "stage1.5"),
+    _practice("few-lines", 3000, "stage1.5"), _practice("letters", 3000, "stage1.5", "stage2-si"),
+    _practice("many-shapes", 9000, "stage2-si"), _practice("sides", 5000, "stage2-si"),
+    _single("shapes", 24000, "random:35%", "random:50%"), _single("sign", 3000, "random:50%"),
     _single("small-text", 8000, "random:40%"), _single("bars", 4000, "random:50%"),
     _single("table", 5000, "random:50%"), _single("sum-picture", 4000, "random:50%"),
-    DrawnSet(kind="letters", form="exchanges", count=3000, used=(("stage2-si", "all"), ("stage2-ov", "random:20%"))),
-    DrawnSet(kind="sides", form="exchanges", count=4000, used=(("stage2-si", "all"), ("stage2-ov", "random:20%"))),
     _new("album", 7000), _new("pair", 8000), _new("motion", 3500), _new("arrival", 5500), _new("repaint", 4500),
 )  # fmt: skip
 
@@ -88,7 +97,7 @@ def draw_stage_data(out: Path, scale: float = 1.0, seed: int = 0, bars: Bars | N
         for number, drawn in enumerate(SETS):
             progress(drawn.name, number, len(SETS))
             count = max(1, round(drawn.count * scale))
-            kind = (KINDS | FIRST_STEPS)[drawn.kind]
+            kind = (KINDS | PRACTICE)[drawn.kind]
             write_drawings(
                 out, drawn.name, kind, count, seed, held_out=False, form=drawn.form, workers=workers
             )  # fmt: skip
