@@ -26,7 +26,8 @@ class Limit:
 
 # Why these defaults: 2**27 pixels holds the 102-megapixel cameras and takes 0.4 GB as RGB; a line of 4,000:1 keeps the
 # longest strip that 2,304 px of grid can show at all; 64 images of 730 tokens already exceed a context of 32,768, and
-# so do 168 frames of 196: 1,024 are for models with a longer one.
+# so do 168 frames of 196: 1,024 are for models with a longer one. 2**25 pixels hold a frame of 8K video; 32 of 4K are
+# 0.8 GB as RGB; 4 million frames are 18 hours at 60 per second.
 LIMITS = {
     limit.name: limit
     for limit in (
@@ -35,13 +36,26 @@ LIMITS = {
         Limit(name="image_aspect", default=4000, unit=":1", variable="OV_MAX_IMAGE_ASPECT"),
         Limit(name="images", default=64, unit="images", variable="OV_MAX_IMAGES"),
         Limit(name="frames", default=1024, unit="frames", variable="OV_MAX_FRAMES"),
+        Limit(name="video_bytes", default=16 * 1024 * MIB, unit="bytes", variable="OV_MAX_VIDEO_BYTES"),
+        Limit(name="video_pixels", default=1 << 25, unit="pixels", variable="OV_MAX_VIDEO_PIXELS"),
+        Limit(name="video_frames", default=4_000_000, unit="frames", variable="OV_MAX_VIDEO_FRAMES"),
+        Limit(name="clip_bytes", default=4096 * MIB, unit="bytes", variable="OV_MAX_CLIP_BYTES"),
+        # Of the process that decodes: its work, and its address space, of which 0.5 GB are code and threads.
+        Limit(name="video_seconds", default=300, unit="seconds", variable="OV_MAX_VIDEO_SECONDS"),
+        Limit(name="video_memory_bytes", default=3072 * MIB, unit="bytes", variable="OV_MAX_VIDEO_MEMORY_BYTES"),
         Limit(name="prompt_chars", default=1_000_000, unit="characters", variable="OV_MAX_PROMPT_CHARS"),
         Limit(name="prompt_tokens", default=131_072, unit="tokens", variable="OV_MAX_PROMPT_TOKENS"),
+        Limit(name="transcript_bytes", default=64 * MIB, unit="bytes", variable="OV_MAX_TRANSCRIPT_BYTES"),
+        Limit(name="request_bytes", default=8 * MIB, unit="bytes", variable="OV_MAX_REQUEST_BYTES"),
         Limit(name="stop_strings", default=16, unit="strings", variable="OV_MAX_STOP_STRINGS"),
         Limit(name="stop_chars", default=1000, unit="characters", variable="OV_MAX_STOP_CHARS"),
         Limit(name="tile_batch_bytes", default=512 * MIB, unit="bytes", variable="OV_MAX_TILE_BATCH_BYTES"),
+        Limit(name="feature_cache_bytes", default=256 * MIB, unit="bytes", variable="OV_MAX_FEATURE_CACHE_BYTES"),
         Limit(name="tokenizer_bytes", default=64 * MIB, unit="bytes", variable="OV_MAX_TOKENIZER_BYTES"),
         Limit(name="template_bytes", default=1 * MIB, unit="bytes", variable="OV_MAX_TEMPLATE_BYTES"),
+        # Of `ovrun serve`: a body of 64 MiB holds a clip of 48 MiB in base64.
+        Limit(name="body_bytes", default=64 * MIB, unit="bytes", variable="OV_MAX_BODY_BYTES"),
+        Limit(name="connections", default=1000, unit="connections", variable="OV_MAX_CONNECTIONS"),
         # Checked by the reader of bundles, which stands below this package.
         Limit(name="manifest_bytes", default=MAX_MANIFEST_BYTES, unit="bytes", variable=""),
     )

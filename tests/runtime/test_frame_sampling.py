@@ -123,7 +123,7 @@ def test_what_is_no_video(tmp_path: Path, name: str) -> None:
 
 def test_frames_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "clip.mp4", 2, 1)
-    monkeypatch.setenv("OV_MAX_IMAGE_PIXELS", "1000")
-    with pytest.raises(OVError, match="image_pixels") as caught:
+    monkeypatch.setenv("OV_MAX_VIDEO_PIXELS", "1000")
+    with pytest.raises(OVError, match="video_pixels") as caught:
         load_frames(tmp_path / "clip.mp4", fps=1.0, max_frames=8)
     assert caught.value.code == ExitCode.LIMIT_EXCEEDED
