@@ -29,6 +29,15 @@ class KVCache(Protocol):
     def rewind(self, slot: int, length: int) -> None:
         """Forget all but the first `length` tokens of a slot. Raises ValueError if it holds fewer."""
 
+    def swap(self, one: int, other: int) -> None:
+        """Exchange what two slots hold."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Make `target` hold the first `length` tokens of `source`. Raises ValueError if that holds fewer."""
+
+    def trim(self) -> None:
+        """Give back the memory beyond what the longest slot holds."""
+
 
 class Engine(Protocol):
     """The graphs of one bundle, ready to run on one device."""

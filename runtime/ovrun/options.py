@@ -28,6 +28,7 @@ class GenerationOptions:
     repetition_penalty: float = 1.0
     stop_strings: tuple[str, ...] = ()  # not part of the answer, as in the OpenAI API; transformers keeps them
     seed: int | None = None
+    prompt_lookup_num_tokens: int = 0  # drafts from the text so far, checked in one step; never changes the answer
     prefill_chunk_tokens: int = 512  # bounds the activations of a long prompt
 
     def __post_init__(self) -> None:
@@ -71,6 +72,12 @@ _RULES = (
     _Rule(name="top_p", whole=False, holds=lambda p: 0 < p <= 1, wanted="above 0 and at most 1"),
     _Rule(name="top_k", whole=True, holds=lambda k: k >= 0, wanted="a whole number of at least 0 (0 is off)"),
     _Rule(name="repetition_penalty", whole=False, holds=lambda r: r > 0, wanted="a number above 0 (1 is off)"),
+    _Rule(
+        name="prompt_lookup_num_tokens",
+        whole=True,
+        holds=lambda n: n >= 0,
+        wanted="a whole number of at least 0 (0 is off)",
+    ),
     _Rule(name="prefill_chunk_tokens", whole=True, holds=lambda n: n >= 1, wanted="a whole number of at least 1"),
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationOptions)}

@@ -39,6 +39,7 @@ class Result:
     finish_reason: str
     token_ids: tuple[int, ...]
     prompt_tokens: int  # visual tokens included
+    reused_tokens: int  # of the prompt, whose keys and values were kept from another one
     image_tokens: int
     completion_tokens: int
     tiles: int

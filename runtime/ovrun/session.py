@@ -1,74 +1,63 @@
 """An opened bundle that answers questions about images and video: media -> tiling -> prompt -> vision -> decode.
 
-Joins the stages and times them; what each does is in the package of its name. One answer at a time per session.
-
-Axes: S positions of the prompt, T visual tokens, D width, V vocabulary.
+Joins the stages; what each does is in the package of its name. One answer at a time per session; for more see `batch`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ovengines import Bundle, Engine, check_device, open_bundle, open_engine
-from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
-from ovrun.decode.loop import generate_tokens, prefill
-from ovrun.decode.sampler import Sampler
-from ovrun.decode.stream import Detokenizer, StopFilter
-from ovrun.limits import check_limit
+from ovrun.decode.answer import Answer
+from ovrun.decode.rows import Row, Rows
+from ovrun.limits import check_limit, limit_value
 from ovrun.log import logger
-from ovrun.media.image import ImageSource, load_image
+from ovrun.media.clip import FrameSampling, VideoSource
+from ovrun.media.image import ImageSource
 from ovrun.options import GenerationOptions, make_options
-from ovrun.prompt.compose import encode_conversation
-from ovrun.prompt.expand import PromptIds, expand
+from ovrun.prompt.media import take_media
 from ovrun.prompt.messages import DEFAULT_SYSTEM, conversation
 from ovrun.prompt.tokenizer import Tokenizer
+from ovrun.question import Ask, Desk, Progress, Question
 from ovrun.result import ModelInfo, Result, TextStream, peak_memory_mb, versions
 from ovrun.stopwatch import Stopwatch
-from ovrun.vision.encode import encode_tiles, project_views
-from ovrun.vision.views import View, cap_tiles, make_video_view, make_view
+from ovrun.vision.feature_cache import FeatureCache
+from ovrun.vision.sight import Vision
+
+if TYPE_CHECKING:
+    from ovrun.chat import Chat
 
 DEFAULT_PROMPT = "Describe this image."
-
-Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
+DEFAULT_SLOTS = 4  # answers of a batch that are decoded together
 
 
 def _no_progress(label: str, done: int, total: int) -> None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Question:
-    """Everything that is settled before the first graph runs."""
-
-    views: list[View]  # of the images, then of the video
-    marked_ids: list[int]  # of the conversation, with one id where a medium belongs
-    prompt: PromptIds
-    options: GenerationOptions
-    asked_new_tokens: int  # before the context cut it
-    warnings: list[str]
-    clock: Stopwatch
-
-
 class Session:
     """Made by `Session.open`; usable as a context manager. Costs memory until closed."""
 
     def __init__(
-        self, bundle: Bundle, engine: Engine, tokenizer: Tokenizer, template: str, load_ms: float = 0.0
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        template: str,
+        load_ms: float = 0.0,
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = bundle.manifest.model
-        self.tokenizer = tokenizer
-        self.template = template
+        cache = feature_cache or FeatureCache(limit_value("feature_cache_bytes"))
+        self.vision = Vision(engine, self.model, cache, scope=bundle.sha256)
+        self.desk = Desk(self.model, tokenizer, template, self.vision)
         self._engine: Engine | None = engine
         self._load_ms = load_ms
 
@@ -79,8 +68,11 @@ class Session:
         device: str = "auto",
         threads: int | None = None,
         on_progress: Progress = _no_progress,
+        feature_cache: FeatureCache | None = None,
     ) -> Session:
         """Open the bundle in folder `path` on a device: auto, cpu, cuda or tensorrt.
+
+        `feature_cache` is where visual tokens are remembered, by default in memory alone.
 
         Raises:
             OVError: BUNDLE_INVALID for a damaged bundle, MISSING_DEPENDENCY for a device that is not there.
@@ -93,7 +85,7 @@ class Session:
             tokenizer = Tokenizer(bundle.file("tokenizer.json"))
             template = _read_template(bundle)
         logger.info("%s (%s) on %s", bundle.manifest.source, bundle.manifest.precision, engine.name)
-        return cls(bundle, engine, tokenizer, template, clock["load"])
+        return cls(bundle, engine, tokenizer, template, clock["load"], feature_cache)
 
     @property
     def engine(self) -> Engine:
@@ -101,9 +93,18 @@ class Session:
             raise OVError(ExitCode.USAGE, "the session is closed", "open another one")
         return self._engine
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.desk.tokenizer
+
+    @property
+    def template(self) -> str:
+        return self.desk.template
+
     def close(self) -> None:
         """Free the engine. Calling it twice does no harm."""
         self._engine = None
+        self.vision.close()
 
     def __enter__(self) -> Session:
         return self
@@ -117,10 +118,10 @@ class Session:
         *,
         prompt: str = ...,
         images: Sequence[ImageSource] = ...,
-        video: Sequence[ImageSource] | None = ...,
+        video: VideoSource | None = ...,
         system: str | None = ...,
+        messages: Sequence[Mapping[str, Any]] | None = ...,
         stream: Literal[False] = ...,
-        max_tiles: int | None = ...,
         on_progress: Progress = ...,
         **options: Any,
     ) -> Result: ...
@@ -131,10 +132,10 @@ class Session:
         *,
         prompt: str = ...,
         images: Sequence[ImageSource] = ...,
-        video: Sequence[ImageSource] | None = ...,
+        video: VideoSource | None = ...,
         system: str | None = ...,
+        messages: Sequence[Mapping[str, Any]] | None = ...,
         stream: Literal[True],
-        max_tiles: int | None = ...,
         on_progress: Progress = ...,
         **options: Any,
     ) -> TextStream: ...
@@ -144,10 +145,10 @@ class Session:
         *,
         prompt: str = DEFAULT_PROMPT,
         images: Sequence[ImageSource] = (),
-        video: Sequence[ImageSource] | None = None,
+        video: VideoSource | None = None,
         system: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
         stream: bool = False,
-        max_tiles: int | None = None,
         on_progress: Progress = _no_progress,
         **options: Any,
     ) -> Result | TextStream:
@@ -157,167 +158,110 @@ class Session:
         Args:
             prompt: may place the images with `<image>` and the video with `<video>`; else they go first.
             images: paths, bytes of files, Pillow images or uint8 arrays.
-            video: the frames of one clip, in order, of the same types.
+            video: a path, the bytes of a file, a folder of frames, or the frames, of the types of images.
             system: None is the system turn of training, "" leaves it out.
+            messages: a whole conversation in place of all these, with its media in it: see `ovrun.prompt.media`.
             stream: return an iterator of text instead; input errors are still raised here, before it.
-            max_tiles: allow only grids of so many tiles; fewer visual tokens, but not as the model was trained.
-            options: the fields of `GenerationOptions`.
+            options: the fields of `GenerationOptions`; num_frames, fps and max_frames of `FrameSampling`; and
+                max_tiles (only grids of so many tiles) and anyres_multi (tiles for each of several images), with
+                which the model sees what it was not trained with.
 
         Raises:
             OVError: USAGE, BAD_INPUT or LIMIT_EXCEEDED, with what to do about it.
         """
-        chosen = make_options(options)
-        question = self._prepare(prompt, images, video, system, chosen, max_tiles)
-        answer = TextStream(self._answer(question, on_progress))
+        question = self.question(prompt, images, video, system, messages, on_progress, **options)
+        answer = TextStream(self.answer(question, on_progress=on_progress))
         return answer if stream else answer.result
 
-    def _prepare(
+    def question(
         self,
-        prompt: str,
-        images: Sequence[ImageSource],
-        video: Sequence[ImageSource] | None,
-        system: str | None,
-        options: GenerationOptions,
-        max_tiles: int | None,
-    ) -> _Question:
-        _check_types(prompt, images, video)
-        check_limit("images", len(images), "there are")
-        check_limit("frames", len(video or ()), "the video has")
-        check_limit("prompt_chars", len(prompt) + len(system or ""), "the prompt has")
-        clock = Stopwatch()
-        geometry, warnings = self._geometry(max_tiles, len(images))
-        views = self._views(images, video, geometry, clock)
-        tokens = [view.plan.num_tokens for view in views]
-        with clock.stage("prompt"):
-            marked_ids = self._encode_prompt(prompt, system, len(images), tokens)
-            ids = expand(
-                marked_ids,
-                self.model.image_token_id,
-                tokens[: len(images)],
-                self.model.pad_token_id,
-                video_token_id=self.model.video_token_id,
-                tokens_per_video=tokens[len(images) :],
-            )
-        room = self._room(ids)
-        return _Question(
-            views=views,
-            marked_ids=marked_ids,
-            prompt=ids,
-            options=dataclasses.replace(options, max_new_tokens=min(options.max_new_tokens, room)),
-            asked_new_tokens=options.max_new_tokens,
-            warnings=[*warnings, *options.idle()],
-            clock=clock,
+        prompt: str = DEFAULT_PROMPT,
+        images: Sequence[ImageSource] = (),
+        video: VideoSource | None = None,
+        system: str | None = None,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        on_progress: Progress = _no_progress,
+        **options: Any,
+    ) -> Question:
+        """What `generate` with these arguments settles before a graph runs; to be answered in rows of one's own."""
+        ask, chosen = make_ask(prompt, images, video, system, messages, options)
+        return self.desk.question(ask, chosen, on_progress)
+
+    def chat(self, system: str | None = None, **options: Any) -> Chat:
+        """A conversation in which a turn reads only what is new; `system` and options as in `generate`."""
+        from ovrun.chat import Chat
+
+        return Chat(self, system, options)
+
+    def watch(
+        self, frames: Iterable[ImageSource], prompt: str, *, window: int = 8, every: int = 1, **options: Any
+    ) -> Iterator[Result]:
+        """Answer a standing question about the last `window` frames, after `every` frame or every few; each frame is
+        encoded once."""
+        from ovrun.watch import watch
+
+        return watch(self, frames, prompt, window, every, options)
+
+    def batch(
+        self, requests: Iterable[Mapping[str, Any]], slots: int = DEFAULT_SLOTS
+    ) -> Iterator[tuple[int, Result | OVError]]:
+        """Answer many requests, `slots` at a time; each is a mapping of `generate`'s arguments.
+
+        Yields (number of the request, its result or what is wrong with it) as they are done.
+        """
+        from ovrun.batch import batch
+
+        return batch(self, requests, slots)
+
+    def rows(self, slots: int = 1, keep_tokens: int | None = None) -> Rows:
+        """Room for answers that are decoded together: see `Rows`."""
+        self.engine.load("decoder")
+        return Rows(self.engine, slots, self.model.max_positions, keep_tokens=keep_tokens)
+
+    def row(self, question: Question, on_progress: Progress = _no_progress) -> Row:
+        """The row that answers a question."""
+        answer = Answer(
+            question.options, self.tokenizer.decode, self.model.eos_token_ids, prompt_ids=question.prompt.marked_ids
         )
+        on_read = partial(on_progress, "reading the prompt")
+        return Row(prompt=question.prompt, answer=answer, clock=question.clock, on_read=on_read)
 
-    def _views(
-        self,
-        images: Sequence[ImageSource],
-        video: Sequence[ImageSource] | None,
-        geometry: Geometry,
-        clock: Stopwatch,
-    ) -> list[View]:
-        views = []
-        for source in images:  # one after the other: only their tiles are kept
-            with clock.stage("decode_image"):
-                image = load_image(source)
-            with clock.stage("tile"):
-                views.append(make_view(image, geometry, alone=len(images) == 1))
-        if video is not None:
-            with clock.stage("tile"):  # and their reading, frame by frame
-                views.append(make_video_view(map(load_image, video), geometry))
-        return views
-
-    def _answer(self, question: _Question, on_progress: Progress) -> Generator[str, None, Result]:
+    def answer(
+        self, question: Question, rows: Rows | None = None, on_progress: Progress = _no_progress
+    ) -> Generator[str, None, Result]:
         """Run the graphs: tower and projector, prefill, then tokens until something ends them."""
-        engine, options, clock = self.engine, question.options, question.clock
-        prompt = question.prompt
-        with clock.stage("load"):
-            engine.load(*(("vision", "projector") if question.views else ()), "decoder")
-        image_embeds_TD = self._see(question, on_progress) if question.views else None
-        cache = engine.new_cache(prompt.num_tokens + options.max_new_tokens)
-        with clock.stage("prefill"):
-            chunk = options.prefill_chunk_tokens
-            report = partial(on_progress, "reading the prompt")
-            logits_V = prefill(engine, cache, prompt, image_embeds_TD, chunk, report)
-        sampler = Sampler(options, question.marked_ids)
-        tokens = generate_tokens(engine, cache, logits_V, sampler, options, self.model.eos_token_ids)
-        detokenizer, stop_filter = Detokenizer(self.tokenizer.decode), StopFilter(options.stop_strings)
-        token_ids: list[int] = []
-        pieces: list[str] = []
-        first_token_ms = 0.0
-        for token in clock.each("decode", tokens):
-            first_token_ms = first_token_ms or clock.total_ms()
-            token_ids.append(token)
-            if piece := stop_filter.push(detokenizer.push(token)):
-                pieces.append(piece)
-                yield piece
-            if stop_filter.stopped:
-                break
-        if rest := stop_filter.push(detokenizer.finish()) + stop_filter.finish():
-            pieces.append(rest)
-            yield rest
-        return self._result(question, "".join(pieces), token_ids, stop_filter.stopped, first_token_ms)
+        with question.clock.stage("load"):
+            self.engine.load(*(("vision", "projector") if question.prompt.digests else ()), "decoder")
+        if rows is None:
+            rows = self.rows()
+        row = self.row(question, on_progress)
+        rows.add(row)
+        try:
+            yield from rows.answers(row)
+        finally:
+            if not row.is_done:
+                rows.drop(row)
+        return self.result(question, row)
 
-    def _see(self, question: _Question, on_progress: Progress) -> NDArray[np.float32]:
-        """Visual tokens of all views: image_embeds [T, D]."""
-        with question.clock.stage("encode"):
-            report = partial(on_progress, "looking at the tiles")
-            features = encode_tiles(self.engine, question.views, self.model, report)
-        with question.clock.stage("project"):
-            return project_views(self.engine, question.views, features)
-
-    def _geometry(self, max_tiles: int | None, num_images: int) -> tuple[Geometry, list[str]]:
-        geometry = self.model.geometry
-        if max_tiles is None:
-            return geometry, []
-        if num_images != 1:
-            return geometry, ["max_tiles without effect: only an image alone is tiled"]
-        capped = cap_tiles(geometry, max_tiles)
-        if capped == geometry:
-            return geometry, []
-        return capped, [f"max_tiles is {max_tiles}: not what the model was trained with, details may be lost"]
-
-    def _encode_prompt(self, prompt: str, system: str | None, num_images: int, tokens: list[int]) -> list[int]:
-        """The conversation's ids; `tokens` are those of each image and, after them, of the video if there is one."""
-        num_videos = len(tokens) - num_images
-        turns = conversation(prompt, num_images, num_videos, DEFAULT_SYSTEM if system is None else system)
-        ids = encode_conversation(turns, self.template, self.tokenizer)
-        check_limit("prompt_tokens", len(ids) + sum(tokens), "the prompt has")
-        return ids
-
-    def _room(self, prompt: PromptIds) -> int:
-        """How many new tokens fit the context after this prompt."""
-        context, visual = self.model.max_positions, _count_visual(prompt)
-        if prompt.num_tokens > context - 1:
-            raise OVError(
-                ExitCode.LIMIT_EXCEEDED,
-                f"the prompt has {prompt.num_tokens:,} tokens ({visual:,} of them from images or frames), over the"
-                f" {context - 1:,} that the model's context of {context:,} leaves room for",
-                "use a smaller image, --max-tiles (max_tiles=), fewer images or frames, or a shorter prompt",
-            )
-        return context - prompt.num_tokens
-
-    def _result(
-        self, question: _Question, text: str, token_ids: list[int], stopped: bool, first_token_ms: float
-    ) -> Result:
-        ended = bool(token_ids) and token_ids[-1] in self.model.eos_token_ids
-        finish_reason = "stop_string" if stopped else "stop" if ended else "length"
+    def result(self, question: Question, row: Row) -> Result:
+        """What `row` made of the question."""
+        answer, manifest = row.answer, self.bundle.manifest
         warnings = list(question.warnings)
-        if finish_reason == "length" and question.options.max_new_tokens < question.asked_new_tokens:
+        if answer.finish_reason == "length" and question.options.max_new_tokens < question.asked_new_tokens:
             warnings.append(
                 f"max_new_tokens cut from {question.asked_new_tokens} to {question.options.max_new_tokens}:"
                 f" the model's context of {self.model.max_positions:,} is full"
             )
-        manifest = self.bundle.manifest
         return Result(
-            text=text,
-            finish_reason=finish_reason,
-            token_ids=tuple(token_ids),
+            text=answer.text,
+            finish_reason=answer.finish_reason or "interrupted",
+            token_ids=tuple(answer.token_ids),
             prompt_tokens=question.prompt.num_tokens,
-            image_tokens=_count_visual(question.prompt),
-            completion_tokens=len(token_ids),
-            tiles=sum(len(view.pixels_TCHW) for view in question.views),
-            timings_ms=self._timings_ms(question.clock, first_token_ms, len(token_ids)),
+            reused_tokens=row.num_reused,
+            image_tokens=question.prompt.num_visual,
+            completion_tokens=len(answer.token_ids),
+            tiles=question.num_tiles,
+            timings_ms=self._timings_ms(row),
             memory_mb=peak_memory_mb(),
             model=ModelInfo(
                 id=manifest.source,
@@ -329,35 +273,53 @@ class Session:
             warnings=tuple(warnings),
         )
 
-    def _timings_ms(self, clock: Stopwatch, first_token_ms: float, num_tokens: int) -> dict[str, float]:
-        after_first_ms = clock.total_ms() - first_token_ms
+    def _timings_ms(self, row: Row) -> dict[str, float]:
+        clock, num_tokens = row.clock, len(row.answer.token_ids)
+        after_first_ms = clock.total_ms() - row.first_token_ms
         timings = {
             "load": self._load_ms + clock["load"],
             **{stage: clock[stage] for stage in ("decode_image", "tile", "encode", "project", "prefill")},
-            "first_token": first_token_ms,
+            "first_token": row.first_token_ms,
             "per_token": after_first_ms / (num_tokens - 1) if num_tokens > 1 else 0.0,
         }
         return {stage: round(spent, 3) for stage, spent in timings.items()}
 
 
-def _check_types(prompt: object, images: object, video: object) -> None:
+_SAMPLING = ("num_frames", "fps", "max_frames")
+_SEEING = ("max_tiles", "anyres_multi")
+
+
+def make_ask(
+    prompt: str,
+    images: Sequence[ImageSource],
+    video: VideoSource | None,
+    system: str | None,
+    messages: Sequence[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> tuple[Ask, GenerationOptions]:
+    """The arguments of `generate` as one question. Raises OVError (USAGE) for those that make no sense."""
+    sampling = FrameSampling(**{name: options[name] for name in _SAMPLING if options.get(name) is not None})
+    seeing = {name: options[name] for name in _SEEING if options.get(name) is not None}
+    chosen = make_options({name: value for name, value in options.items() if name not in (*_SAMPLING, *_SEEING)})
+    if messages is not None:
+        bare, media = take_media(messages)
+        return Ask(messages=bare, images=media["image"], videos=media["video"], sampling=sampling, **seeing), chosen
+    _check_types(prompt, images)
+    check_limit("images", len(images), "there are")
+    check_limit("prompt_chars", len(prompt) + len(system or ""), "the prompt has")
+    turns = conversation(prompt, len(images), video is not None, DEFAULT_SYSTEM if system is None else system)
+    videos = () if video is None else (video,)
+    return Ask(messages=turns, images=images, videos=videos, sampling=sampling, **seeing), chosen
+
+
+def _check_types(prompt: object, images: object) -> None:
     if not isinstance(images, (list, tuple)):
         raise OVError(ExitCode.USAGE, "images should be a list, even of one", "write images=[...]")
-    if video is not None and not isinstance(video, (list, tuple)):
-        raise OVError(
-            ExitCode.USAGE,
-            "video should be a list of frames: files of videos can't be opened yet",
-            "decode it, and write video=[frame, ...] with the images of one clip",
-        )
     if not isinstance(prompt, str):
         raise OVError(ExitCode.USAGE, f"the prompt is {type(prompt).__name__}, not text", "give a string")
 
 
-def _count_visual(prompt: PromptIds) -> int:
-    return int((prompt.embed_index_S >= 0).sum())
-
-
 def _read_template(bundle: Bundle) -> str:
-    file = bundle.file("chat_template.jinja")
+    file = Path(bundle.file("chat_template.jinja"))
     check_limit("template_bytes", file.stat().st_size, "the chat template has")
     return file.read_text(encoding="utf-8", errors="replace")

@@ -117,7 +117,7 @@ def test_devices_that_are_not_there(
 
 @pytest.mark.parametrize(
     "words",
-    [["--no-such-option"], ["--temperature", "hot"], ["--max-new-tokens", "0"], ["--temp", "1"], ["--video", "a.mp4"]],
+    [["--no-such-option"], ["--temperature", "hot"], ["--max-new-tokens", "0"], ["--temp", "1"], ["--video"]],
 )
 def test_wrong_usage(words: list[str], ovrun: Command, bundle: Path, picture: Path) -> None:
     assert_refused(ovrun(picture, "-m", bundle, *words), ExitCode.USAGE)

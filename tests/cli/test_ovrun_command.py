@@ -19,8 +19,8 @@ from ovrun.prompt.tokenizer import Tokenizer
 
 Command = Callable[..., Outcome]
 NEW_TOKENS = 24
-FIELDS = {"text", "finish_reason", "token_ids", "prompt_tokens", "image_tokens", "completion_tokens", "tiles"}
-FIELDS |= {"timings_ms", "memory_mb", "model", "versions", "warnings"}
+FIELDS = {"text", "finish_reason", "token_ids", "prompt_tokens", "reused_tokens", "image_tokens"}
+FIELDS |= {"completion_tokens", "tiles", "timings_ms", "memory_mb", "model", "versions", "warnings"}
 TIMINGS = {"load", "decode_image", "tile", "encode", "project", "prefill", "first_token", "per_token"}
 
 

@@ -60,7 +60,7 @@ def test_ci_runs_make_test_and_nothing_else() -> None:
 
 def test_options_are_those_of_the_parsers() -> None:
     usage = next(block for block in code_blocks("") if block.startswith("ovexport build"))
-    runtime_help = runtime.answer_parser().format_help()
+    runtime_help = "".join(runtime.parser_of(name).format_help() for name in runtime.COMMANDS)
     exporter_help = "".join(command.format_help() for command in commands_of(exporter.parser()))
     part, sections = "", {"ovexport": "", "ovrun": ""}
     for line in usage.splitlines():
@@ -86,6 +86,8 @@ def test_every_command_is_named() -> None:
     named = {" ".join(line.split()[:3]) for line in usage.splitlines() if line.startswith("ovexport")}
     for command in commands_of(exporter.parser()):
         assert any(f"{name} ".startswith(f"{command.prog} ") for name in named), command.prog
+    runtimes = {line.split()[1] for line in usage.splitlines() if line.startswith("ovrun")}
+    assert runtimes == {name or "IMAGE..." for name in runtime.COMMANDS}
 
 
 def test_exit_codes() -> None:
@@ -119,7 +121,7 @@ def test_shell_examples_name_real_options(build_tiny: object, tmp_path: Path) ->
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["ovrun"]:
-                runtime.answer_parser().parse_args(words[1:])
+                runtime.parse(words[1:])
             elif words[:1] == ["ovexport"]:
                 exporter.parser().parse_args(words[1:])
 

@@ -7,7 +7,6 @@ function of a rolling hash, so nothing about them can be right by chance.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -115,20 +114,30 @@ def write_bundle(folder: Path, max_positions: int = 256) -> Path:
         return writer.publish()
 
 
-@dataclass
 class FakeCache:
     """Holds the rolling hash after each token in place of keys and values."""
 
-    capacity: int
-    states: list[bytes] = field(default_factory=list)
+    def __init__(self, capacity: int, slots: int) -> None:
+        self.capacity = capacity
+        self.states: list[list[bytes]] = [[] for _ in range(slots)]
 
     @property
     def lengths(self) -> list[int]:
-        return [len(self.states)]
+        return [len(states) for states in self.states]
 
     def rewind(self, slot: int, length: int) -> None:
-        assert slot == 0 and 0 <= length <= len(self.states)
-        del self.states[length:]
+        assert 0 <= length <= len(self.states[slot])
+        del self.states[slot][length:]
+
+    def swap(self, one: int, other: int) -> None:
+        self.states[one], self.states[other] = self.states[other], self.states[one]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        assert source != target and 0 <= length <= len(self.states[source])
+        self.states[target] = self.states[source][:length]
+
+    def trim(self) -> None:
+        self.trimmed = max(self.lengths)
 
 
 class FakeEngine:
@@ -141,7 +150,9 @@ class FakeEngine:
         self.loaded: set[str] = set()
         self.batches: list[int] = []
         self.chunks: list[tuple[int, int]] = []  # (tokens, logits rows) of each decode
+        self.rows: list[int] = []  # that each decode was over
         self.forced: list[int] = []  # tokens to make the likeliest, one per row of logits given
+        self.script: dict[int, int] = {}  # tokens to make the likeliest, by the position whose logits are given
         random = np.random.default_rng(0)
         self._mixer = random.standard_normal((3 * 14 * 14, WIDTH)).astype(np.float32)
         self._newline_1D = random.standard_normal((1, WIDTH)).astype(np.float32)
@@ -160,8 +171,8 @@ class FakeEngine:
         return np.asarray(bilinear_token_pool(rows_RD, indices_T4, weights_T4))
 
     def new_cache(self, capacity: int, slots: int = 1) -> FakeCache:
-        assert slots == 1 and 0 < capacity <= self.model.max_positions
-        return FakeCache(capacity)
+        assert slots >= 1 and 0 < capacity <= self.model.max_positions
+        return FakeCache(capacity, slots)
 
     def decode(
         self,
@@ -174,22 +185,30 @@ class FakeEngine:
         slots: slice | None = None,
     ) -> np.ndarray:
         assert ids_BS.dtype == logits_index_BK.dtype == np.int64
-        assert len(ids_BS) == len(logits_index_BK) == 1
-        rows = np.full_like(ids_BS, -1) if embed_index_BS is None else embed_index_BS
+        numbers = list(range(len(cache.states)))[slots or slice(None)]
+        assert len(ids_BS) == len(logits_index_BK) == len(numbers)
+        assert len(numbers) == 1 or ids_BS.shape[1] == 1, "GroupQueryAttention takes one row, or one token of each"
+        rows_BS = np.full_like(ids_BS, -1) if embed_index_BS is None else embed_index_BS
         self.chunks.append((ids_BS.shape[1], logits_index_BK.shape[1]))
-        first = len(cache.states)
-        assert first + ids_BS.shape[1] <= cache.capacity
-        for id_, row in zip(ids_BS[0], rows[0], strict=True):
-            seen = cache.states[-1] if cache.states else b""
-            # Rounded, so that the order of float additions in batches of tiles does not show.
-            what = np.round(image_embeds_TD[row], 3).tobytes() if row >= 0 else str(int(id_)).encode()
-            cache.states.append(hashlib.sha256(seen + b"|" + what).digest())
-        picked = [cache.states[first + k] for k in logits_index_BK[0]]
-        return np.stack([self._logits_V(s) for s in picked])[None] if picked else np.empty((1, 0, 0), np.float32)
+        self.rows.append(len(numbers))
+        logits = []
+        for number, ids_S, rows_S, index_K in zip(numbers, ids_BS, rows_BS, logits_index_BK, strict=True):
+            states = cache.states[number]
+            first = len(states)
+            assert first + len(ids_S) <= cache.capacity
+            for id_, row in zip(ids_S, rows_S, strict=True):
+                seen = states[-1] if states else b""
+                # Rounded, so that the order of float additions in batches of tiles does not show.
+                what = np.round(image_embeds_TD[row], 3).tobytes() if row >= 0 else str(int(id_)).encode()
+                states.append(hashlib.sha256(seen + b"|" + what).digest())
+            logits.append([self._logits_V(states[first + k], self.script.get(int(first + k))) for k in index_K])
+        return np.array(logits, np.float32) if logits[0] else np.empty((len(numbers), 0, 0), np.float32)
 
-    def _logits_V(self, state: bytes) -> np.ndarray:
+    def _logits_V(self, state: bytes, scripted: int | None) -> np.ndarray:
         random = np.random.default_rng(int.from_bytes(state[:8], "little"))
         logits_V = random.standard_normal(self.model.vocab_size).astype(np.float32) * 3
         if self.forced:
             logits_V[self.forced.pop(0)] = 100
+        if scripted is not None:
+            logits_V[scripted] = 100
         return logits_V

@@ -20,7 +20,7 @@ from fake_engine import FakeEngine
 from PIL import Image
 
 from ovengines.errors import ExitCode, OVError
-from ovrun.cli import main
+from ovrun.cli import COMMANDS, main
 from ovrun.session import Session
 from ovrun.terminal import Terminal
 
@@ -81,6 +81,7 @@ def test_options_reach_the_session(run: Run, picture_file: Path, monkeypatch: py
     assert asked == {
         "prompt": "hi",
         "images": [str(picture_file)],
+        "video": None,
         "system": "",
         "max_tiles": 2,
         "temperature": 0.5,
@@ -93,12 +94,63 @@ def test_options_reach_the_session(run: Run, picture_file: Path, monkeypatch: py
     }
 
 
+def _frames(folder: Path, count: int) -> Path:
+    """A video as a folder of frames, none like another."""
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_several_images_and_a_video_in_one_question(
+    run: Run, bundle_path: Path, picture_file: Path, tmp_path: Path
+) -> None:
+    clip, asked = _frames(tmp_path / "clip", 4), ["--max-new-tokens", 9, "--json", "-p"]
+    oracle = Session.open(bundle_path)
+    images = [str(picture_file), str(picture_file)]
+    for words, question in (
+        ([*images, *asked, "which?"], {"prompt": "which?", "images": images}),
+        ([*asked, "<image>, <image>?", *images], {"prompt": "<image>, <image>?", "images": images}),
+        ([*images, "--anyres-multi", *asked, "a"], {"prompt": "a", "images": images, "anyres_multi": True}),
+        (["--video", clip, *asked, "what?"], {"prompt": "what?", "video": clip}),
+        (["--video", clip, "--num-frames", 2, *asked, "a"], {"prompt": "a", "video": clip, "num_frames": 2}),
+        (["--video", clip, "--max-frames", 3, *asked, "a"], {"prompt": "a", "video": clip, "max_frames": 3}),
+        ([images[0], "--video", clip, *asked, "<video> <image>"], {"video": clip, "images": images[:1]}),
+    ):
+        expected = oracle.generate(**{"prompt": "<video> <image>", "max_new_tokens": 9, **question})
+        code, out, _ = run(*words)
+        told = json.loads(out)
+        assert code == 0, words
+        assert (told["token_ids"], told["tiles"]) == (list(expected.token_ids), expected.tiles), words
+
+
+def test_a_file_may_look_like_an_option(
+    run: Run, bundle_path: Path, picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture_file.rename("-odd.png")
+    code, out, _ = run("--max-new-tokens", 4, "--json", "-m", bundle_path, "--", "-odd.png", bundle=None)
+    assert code == 0 and json.loads(out)["tiles"] == 7
+
+
+def test_a_video_alone_has_a_question_of_its_own(run: Run, picture_file: Path, tmp_path: Path) -> None:
+    words = ["--video", _frames(tmp_path / "clip", 2), "--max-new-tokens", 8]
+    assert run(*words) == run(*words, "-p", "Describe this video.")
+    assert run(picture_file, *words)[1] == run(picture_file, *words, "-p", "Describe this image.")[1]
+
+
+def test_frames_without_a_video_are_warned_of(run: Run, picture_file: Path) -> None:
+    code, _, err = run(picture_file, "--max-new-tokens", 2, "--fps", 1, "--max-frames", 4)
+    assert code == 0 and err == "warning: fps, max_frames without effect: there is no video\n"
+
+
 def test_stats_and_warnings_go_to_stderr(run: Run, picture_file: Path) -> None:
     code, plain, _ = run(picture_file, "--max-new-tokens", 6)
     code, out, err = run(picture_file, "--max-new-tokens", 6, "--stats", "--top-k", 3)
     assert code == 0 and out == plain
     assert "warning: top_k without effect" in err and "first token" in err and "fake-cpu" in err
-    assert "6 answer" in err and "\x1b" not in err and "\r" not in err
+    assert "6 answer" in err and "reused" not in err and "\x1b" not in err and "\r" not in err
     assert run(picture_file, "--max-new-tokens", 6, "--top-k", 3, "-q")[2] == ""
 
 
@@ -144,6 +196,10 @@ def _assert_refused(outcome: tuple[int, str, str], code: ExitCode, *fragments: s
         (["x.png", "--threads", "0"], "threads"),
         (["x.png", "--stop", ""], "stop_strings"),
         (["x.png", "--seed", "-4"], "seed"),
+        (["x.png", "--max-tile", "4"], "--max-tiles"),
+        (["--video", "a.mp4", "--video", "b.mp4"], "twice"),
+        (["--video", "a.mp4", "--num-frames", "3", "--fps", "1"], "num_frames"),
+        (["a.png", "clip.MP4"], "ovrun --video clip.MP4"),
     ],
 )
 def test_usage_errors(run: Run, words: list[str], fragment: str) -> None:
@@ -267,14 +323,22 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     flags = (
-        "--prompt --model --max-new-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --system"
+        "--video --prompt --model --system --num-frames --fps --max-frames --max-tiles --anyres-multi --max-new-tokens"
+        " --temperature --top-p --top-k --repetition-penalty --stop --seed --prompt-lookup-num-tokens --device"
+        " --threads --stats --json --quiet --verbose --debug --version"
     )
-    for flag in f"{flags} --max-tiles --device --threads --stats --json --quiet --verbose --debug --version".split():
-        assert flag in text
-    for absent in ("--video", "chat", "serve", "doctor", "--max-tokens"):
-        assert absent not in text
+    for told in [*flags.split(), *(f"ovrun {name} " for name in COMMANDS if name)]:
+        assert told in text
+    assert "--max-tokens" not in text and text.count("\n") < 56  # one screen
     assert main(["--version"]) == 0
     assert re.fullmatch(r"ovrun \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name])
+def test_help_of_the_other_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: ovrun {name} ") and "exit codes: " in text and "--debug" in text
 
 
 class _Screen(io.StringIO):

@@ -21,8 +21,8 @@ from ovrun.result import STAGES
 from ovrun.tiling.plan import count_image_tokens
 
 QUESTION = "what is shown in this image?"
-FIELDS = ["text", "finish_reason", "token_ids", "prompt_tokens", "image_tokens", "completion_tokens", "tiles"]
-FIELDS += ["timings_ms", "memory_mb", "model", "versions", "warnings"]
+FIELDS = ["text", "finish_reason", "token_ids", "prompt_tokens", "reused_tokens", "image_tokens"]
+FIELDS += ["completion_tokens", "tiles", "timings_ms", "memory_mb", "model", "versions", "warnings"]
 
 
 def _ask(session: Session, **kwargs: Any) -> Result:

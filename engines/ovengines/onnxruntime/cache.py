@@ -44,6 +44,20 @@ class SharedKVCache:
             buffer_LHCD[slot, :, length : self._lengths[slot]] = 0
         self._lengths[slot] = length
 
+    def swap(self, one: int, other: int) -> None:
+        used = max(self._lengths[one], self._lengths[other])
+        for buffer_LHCD in self.buffers_LHCD:
+            buffer_LHCD[[one, other], :, :used] = buffer_LHCD[[other, one], :, :used]
+        self._lengths[one], self._lengths[other] = self._lengths[other], self._lengths[one]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        if not 0 <= length <= self._lengths[source]:
+            raise ValueError(f"slot {source} holds {self._lengths[source]} tokens, can't copy {length}")
+        self.rewind(target, 0)
+        for buffer_LHCD in self.buffers_LHCD:
+            buffer_LHCD[target, :, :length] = buffer_LHCD[source, :, :length]
+        self._lengths[target] = length
+
     def reserve(self, slots: slice, new_tokens: int) -> None:
         """Make room for `new_tokens` more in each of `slots`."""
         needed = max(self._lengths[slots]) + new_tokens
@@ -54,13 +68,21 @@ class SharedKVCache:
                 "ask for fewer new tokens, or use smaller images",
             )
         if needed > self.allocated:
-            self._grow(min(self.capacity, -(-needed // GROW_TOKENS) * GROW_TOKENS))
+            self._allocate(self._step_above(needed))
+
+    def trim(self) -> None:
+        needed = self._step_above(max(self._lengths))
+        if needed < self.allocated:
+            self._allocate(needed)
 
     def advance(self, slots: slice, new_tokens: int) -> None:
         for slot in range(*slots.indices(self.slots)):
             self._lengths[slot] += new_tokens
 
-    def _grow(self, allocated: int) -> None:
+    def _step_above(self, tokens: int) -> int:
+        return min(self.capacity, -(-tokens // GROW_TOKENS) * GROW_TOKENS)
+
+    def _allocate(self, allocated: int) -> None:
         kept = max(self._lengths)
         self._shape = (*self._shape[:2], allocated, self._shape[3])
         for i, old_LHCD in enumerate(self.buffers_LHCD):

@@ -179,6 +179,25 @@ def plan_video(num_frames: int, geometry: Geometry) -> TokenPlan:
     )
 
 
+def plan_frame(geometry: Geometry) -> TokenPlan:
+    """The plan of one frame of a video, without the newline that ends the video."""
+    return first_tokens(plan_video(1, geometry), math.ceil(geometry.patches_per_side / 2) ** 2)
+
+
+def plan_newline(geometry: Geometry) -> TokenPlan:
+    """The newline alone, behind one tile whose features do not matter."""
+    patches = geometry.patches_per_side**2
+    indices_T4, weights_T4 = _empty(1, newline_row=patches)
+    return TokenPlan(
+        indices_T4=indices_T4,
+        weights_T4=weights_T4,
+        num_tiles=1,
+        patches_per_tile=patches,
+        grid=(0, 0),
+        map_size=(0, 0),
+    )
+
+
 def count_image_tokens(height_px: int, width_px: int, geometry: Geometry) -> int:
     """How many tokens `plan_image` of the same arguments has, without making it. Raises as it does."""
     return _num_tokens(_grid_map(height_px, width_px, geometry), geometry.patches_per_side**2)

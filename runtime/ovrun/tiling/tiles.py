@@ -87,17 +87,24 @@ def _need_rgb(image: Image.Image) -> None:
         )
 
 
-def _on_canvas(image: Image.Image, height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The image, resized to touch two sides of a black canvas and centred on it: canvas_HWC of bytes."""
-    scale_y, scale_x = height_px / image.height, width_px / image.width
+def place_on_canvas(
+    height_px: int, width_px: int, canvas_height_px: int, canvas_width_px: int
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) in px of an image that is resized to touch two sides of a canvas, centred on it."""
+    scale_y, scale_x = canvas_height_px / height_px, canvas_width_px / width_px
     # The longer side is exact; the other one is rounded up, unlike in grid selection and unpadding.
     if scale_x < scale_y:
-        size_px = width_px, min(math.ceil(image.height * scale_x), height_px)
+        width, height = canvas_width_px, min(math.ceil(height_px * scale_x), canvas_height_px)
     else:
-        size_px = min(math.ceil(image.width * scale_y), width_px), height_px
-    top, left = (height_px - size_px[1]) // 2, (width_px - size_px[0]) // 2
+        width, height = min(math.ceil(width_px * scale_y), canvas_width_px), canvas_height_px
+    return (canvas_height_px - height) // 2, (canvas_width_px - width) // 2, height, width
+
+
+def _on_canvas(image: Image.Image, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """The image on a black canvas: canvas_HWC of bytes."""
+    top, left, height, width = place_on_canvas(image.height, image.width, height_px, width_px)
     canvas_HWC = np.zeros((height_px, width_px, 3), dtype=np.uint8)
-    canvas_HWC[top : top + size_px[1], left : left + size_px[0]] = np.asarray(image.resize(size_px, BICUBIC))
+    canvas_HWC[top : top + height, left : left + width] = np.asarray(image.resize((width, height), BICUBIC))
     return canvas_HWC
 
 

@@ -50,12 +50,15 @@ def encode_tiles(
 
 def project_views(engine: Engine, views: Sequence[View], tiles: TileFeatures) -> Float32:
     """Visual tokens of all views in order, image_embeds [T, D]; the projector runs once per view."""
-    parts: list[Float32] = []
+    return np.concatenate(list(project_each(engine, views, tiles)))
+
+
+def project_each(engine: Engine, views: Sequence[View], tiles: TileFeatures) -> Iterator[Float32]:
+    """Visual tokens [T, D] of one view after the other."""
     for view, tile_ids in zip(views, tiles.tiles_of_view, strict=True):
         own_ids = list(dict.fromkeys(tile_ids))
         plan = retarget(view.plan, [own_ids.index(tile) for tile in tile_ids], len(own_ids))
-        parts.append(engine.project(_take(tiles.features_NPD, own_ids), plan.indices_T4, plan.weights_T4))
-    return np.concatenate(parts)
+        yield engine.project(_take(tiles.features_NPD, own_ids), plan.indices_T4, plan.weights_T4)
 
 
 def tile_activation_bytes(model: ModelSpec) -> int:

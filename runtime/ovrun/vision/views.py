@@ -18,7 +18,7 @@ from PIL import Image
 
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
-from ovrun.tiling.plan import TokenPlan, plan_image, plan_single_view, plan_video
+from ovrun.tiling.plan import TokenPlan, plan_frame, plan_image, plan_single_view, plan_video
 from ovrun.tiling.tiles import pad_image, squeeze_image, tile_image
 
 
@@ -36,6 +36,11 @@ def make_view(image: Image.Image, geometry: Geometry, *, alone: bool) -> View:
         plan = plan_image(image.height, image.width, geometry)
         return View(pixels_TCHW=tile_image(image, geometry), plan=plan)
     return View(pixels_TCHW=pad_image(image, geometry), plan=plan_single_view(geometry))
+
+
+def make_frame_view(frame: Image.Image, geometry: Geometry) -> View:
+    """One RGB frame of a video, without the newline that ends the video."""
+    return View(pixels_TCHW=squeeze_image(frame, geometry), plan=plan_frame(geometry))
 
 
 def make_video_view(frames: Iterable[Image.Image], geometry: Geometry) -> View:

@@ -1,0 +1,120 @@
+"""A conversation: each turn reads only what is new, keys and values of the turns before are kept.
+
+`Chat.messages` is the whole state and may be edited; what is kept of another history is rewound to where the two
+part, so the answer is that of a new conversation with the same messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ovrun.media.clip import VideoSource
+from ovrun.media.image import ImageSource
+from ovrun.prompt.messages import DEFAULT_SYSTEM, Message, text_message, user_message
+from ovrun.question import Known, Progress, Question
+from ovrun.result import Result, TextStream
+
+if TYPE_CHECKING:
+    from ovrun.session import Session
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    return None
+
+
+class Chat:
+    """Made by `Session.chat`. Options given to `ask` are for that turn alone."""
+
+    def __init__(self, session: Session, system: str | None, options: Mapping[str, Any]) -> None:
+        from ovrun.session import make_ask
+
+        system = DEFAULT_SYSTEM if system is None else system
+        self.messages: list[Message] = [text_message("system", system)] if system else []
+        self._session, self._options = session, dict(options)
+        make_ask("", (), None, None, None, options)  # wrong ones are told before the first turn
+        self._rows = session.rows()
+        self._known: Known = {}
+
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        images: Sequence[ImageSource] = ...,
+        video: VideoSource | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        on_progress: Progress = ...,
+        **options: Any,
+    ) -> Result: ...
+
+    @overload
+    def ask(
+        self,
+        prompt: str,
+        images: Sequence[ImageSource] = ...,
+        video: VideoSource | None = ...,
+        *,
+        stream: Literal[True],
+        on_progress: Progress = ...,
+        **options: Any,
+    ) -> TextStream: ...
+
+    def ask(
+        self,
+        prompt: str,
+        images: Sequence[ImageSource] = (),
+        video: VideoSource | None = None,
+        *,
+        stream: bool = False,
+        on_progress: Progress = _silent,
+        **options: Any,
+    ) -> Result | TextStream:
+        """The next turn. Its media are those of this turn; earlier ones are remembered.
+
+        An answer that is cut short by closing the stream stays in the history as far as it got, if it got anywhere.
+        Raises OVError as `Session.generate`; the history is then as it was before.
+        """
+        from ovrun.session import make_ask
+
+        message = with_media(prompt, images, video)
+        messages = [*self.messages, message]
+        ask, chosen = make_ask("", (), None, None, messages, {**self._options, **options})
+        question = self._session.desk.question(ask, chosen, on_progress, self._known)
+        answer = TextStream(self._answer(question, message, on_progress))
+        return answer if stream else answer.result
+
+    def _answer(self, question: Question, message: Message, on_progress: Progress) -> Generator[str, None, Result]:
+        pieces: list[str] = []
+        answering = self._session.answer(question, self._rows, on_progress)
+        try:
+            while True:
+                piece = next(answering)
+                pieces.append(piece)
+                yield piece
+        except StopIteration as end:
+            self._remember(message, pieces)
+            result: Result = end.value
+            return result
+        except GeneratorExit:  # whoever listened has had enough
+            answering.close()
+            if pieces:
+                self._remember(message, pieces)
+            raise
+
+    def _remember(self, message: Message, pieces: Sequence[str]) -> None:
+        self.messages += [message, text_message("assistant", "".join(pieces))]
+
+
+def with_media(prompt: str, images: Sequence[ImageSource], video: VideoSource | None) -> Message:
+    """A user's turn that carries its media; `<image>` and `<video>` in the prompt are their places, else they go first.
+
+    Raises OVError as `user_message`.
+    """
+    bare = user_message(prompt, len(images), video is not None)
+    sources: dict[str, list[Any]] = {"image": list(images), "video": [] if video is None else [video]}
+    content = [
+        {"type": part["type"], part["type"]: sources[part["type"]].pop(0)} if part["type"] in sources else part
+        for part in bare["content"]
+    ]
+    return {**bare, "content": content}

@@ -1,0 +1,1 @@
+"""`ovrun batch`: many questions, answered together, one line of JSON each."""
