@@ -51,6 +51,7 @@ LIMITS = {
         Limit(name="stop_chars", default=1000, unit="characters", variable="OV_MAX_STOP_CHARS"),
         Limit(name="tile_batch_bytes", default=512 * MIB, unit="bytes", variable="OV_MAX_TILE_BATCH_BYTES"),
         Limit(name="feature_cache_bytes", default=256 * MIB, unit="bytes", variable="OV_MAX_FEATURE_CACHE_BYTES"),
+        Limit(name="feature_disk_bytes", default=4096 * MIB, unit="bytes", variable="OV_MAX_FEATURE_DISK_BYTES"),
         Limit(name="tokenizer_bytes", default=64 * MIB, unit="bytes", variable="OV_MAX_TOKENIZER_BYTES"),
         Limit(name="template_bytes", default=1 * MIB, unit="bytes", variable="OV_MAX_TEMPLATE_BYTES"),
         # Of `ovrun serve`: a body of 64 MiB holds a clip of 48 MiB in base64.

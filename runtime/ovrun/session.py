@@ -55,7 +55,7 @@ class Session:
     ) -> None:
         self.bundle = bundle
         self.model = bundle.manifest.model
-        cache = feature_cache or FeatureCache(limit_value("feature_cache_bytes"))
+        cache = FeatureCache(limit_value("feature_cache_bytes")) if feature_cache is None else feature_cache
         self.vision = Vision(engine, self.model, cache, scope=bundle.sha256)
         self.desk = Desk(self.model, tokenizer, template, self.vision)
         self._engine: Engine | None = engine

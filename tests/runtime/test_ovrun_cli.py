@@ -145,6 +145,17 @@ def test_frames_without_a_video_are_warned_of(run: Run, picture_file: Path) -> N
     assert code == 0 and err == "warning: fps, max_frames without effect: there is no video\n"
 
 
+def test_what_was_seen_is_remembered_for_the_next_run(
+    run: Run, engines: list[FakeEngine], picture_file: Path, tmp_path: Path
+) -> None:
+    words = [picture_file, "--max-new-tokens", 8, "--feature-cache", tmp_path / "seen"]
+    assert run(*words) == run(*words)
+    first, again = engines[-2:]
+    assert first.batches and not again.batches and len(list((tmp_path / "seen").glob("*.npy"))) == 1
+    code, _, err = run(picture_file, "--feature-cache", picture_file)
+    assert code == ExitCode.USAGE and "not a folder" in err
+
+
 def test_stats_and_warnings_go_to_stderr(run: Run, picture_file: Path) -> None:
     code, plain, _ = run(picture_file, "--max-new-tokens", 6)
     code, out, err = run(picture_file, "--max-new-tokens", 6, "--stats", "--top-k", 3)

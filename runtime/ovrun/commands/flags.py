@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovengines.errors import ExitCode, OVError
@@ -11,6 +12,7 @@ from ovengines.errors import ExitCode, OVError
 if TYPE_CHECKING:
     from ovrun.session import Session
     from ovrun.terminal import Terminal
+    from ovrun.vision.feature_cache import FeatureCache
 
 SEEING = ("num_frames", "fps", "max_frames", "max_tiles", "anyres_multi")
 DECODING = (
@@ -73,6 +75,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or tensorrt (default: auto)")
     add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    add("--feature-cache", metavar="DIR", help="remember in DIR what pictures look like, for the next time")
 
 
 def add_output(parser: argparse.ArgumentParser, json: str = "") -> None:
@@ -104,4 +107,16 @@ def open_session(args: argparse.Namespace, terminal: Terminal) -> Session:
     from ovrun.session import Session
 
     bundle = find_bundle(args.model) if args.model else newest_bundle()
-    return Session.open(bundle, args.device, args.threads, terminal.progress)
+    cache = feature_cache_in(args.feature_cache) if args.feature_cache else None
+    return Session.open(bundle, args.device, args.threads, terminal.progress, cache)
+
+
+def feature_cache_in(folder: str) -> FeatureCache:
+    """In memory and in `folder`. Raises OVError (USAGE) for something else than a folder."""
+    from ovrun.limits import limit_value
+    from ovrun.vision.feature_cache import FeatureCache
+
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise OVError(ExitCode.USAGE, f"--feature-cache {folder} is not a folder", "give a folder, or a new name")
+    return FeatureCache(limit_value("feature_cache_bytes"), path, limit_value("feature_disk_bytes"))
