@@ -142,7 +142,7 @@ def test_another_recipe(folder: Path, whole: Path, tmp_path: Path, capsys: pytes
     changed = (*OPTIONS, "--out", out, "--language-lr", "3e-3", "--betas", "0.8,0.9")
     assert main(words("stage2-si", folder, *changed)) == 2
     error = capsys.readouterr().err
-    assert "language_lr was 0.0015 and is now 0.003; betas was 0.9,0.98 and is now 0.8,0.9" in error
+    assert "language_lr was 0.001 and is now 0.003; betas was 0.9,0.98 and is now 0.8,0.9" in error
     assert "--resume never" in error
     assert main(words("stage2-si", folder, *OPTIONS, "--out", out, "--save-every", 5, "--recompute", "true")) == 0
     same_run(out, whole)

@@ -43,6 +43,12 @@ _TINY_LATER: Row = {
     **_tiny(language_lr=1.5e-3, projector_lr=1.5e-3),
     "vision_lr": (3e-4, _ONE_FIFTH),
 }
+_TINY_QUESTIONS: Row = {
+    **_TINY_LATER,
+    # A record has up to ten questions. What looks things up needs steps more than records (docs/log.md).
+    **_tiny(global_batch=4, device_batch=2, save_every=400, language_lr=1e-3, projector_lr=1e-3),
+    "vision_lr": (2e-4, _ONE_FIFTH),
+}
 _TINY_VIEWS = f"{TINY}: views of 49 tokens, as many as in {PAPER}"
 
 # Size -> stage -> what differs from the stage's table.
@@ -53,9 +59,13 @@ SIZES: dict[str, dict[str, Row]] = {
     "tiny": {
         "stage1": {**_TINY_ALWAYS, **_tiny(data="drawn/stage1.yaml"), "max_visual_tokens": (49, _TINY_VIEWS)},
         "stage1.5": {**_TINY_LATER, **_tiny(data="drawn/stage1.5.yaml"), "max_visual_tokens": (49 * 5, _TINY_VIEWS)},
-        "stage2-si": {**_TINY_LATER, **_tiny(data="drawn/stage2-si.yaml"), "max_visual_tokens": (49 * 10, _TINY_VIEWS)},
+        "stage2-si": {
+            **_TINY_QUESTIONS,
+            **_tiny(data="drawn/stage2-si.yaml"),
+            "max_visual_tokens": (49 * 10, _TINY_VIEWS),
+        },
         "stage2-ov": {
-            **_TINY_LATER,
+            **_TINY_QUESTIONS,
             **_tiny(data="drawn/stage2-ov.yaml", rounded_share=0.1),
             "max_visual_tokens": (49 * 10, _TINY_VIEWS),
         },

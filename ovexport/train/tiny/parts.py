@@ -53,7 +53,8 @@ def language_recipe(runs: Path) -> Recipe:
     recipe = resolve("stage2-si", SIZE).recipe
     return dataclasses.replace(
         recipe, stage=LANGUAGE, start_from=FRESH, data=str(runs / SIZE / "drawn" / f"{LANGUAGE}.yaml"),
-        trainable=("language",), max_steps=None, global_batch=16, device_batch=8, language_lr=2.5e-3,
+        trainable=("language",), max_steps=None, global_batch=16, device_batch=8, save_every=100,
+        language_lr=2.5e-3,
     )  # fmt: skip
 
 
