@@ -9,30 +9,26 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ovrun.ask import ask_in, split_options
 from ovrun.media.clip import VideoSource
 from ovrun.media.image import ImageSource
+from ovrun.progress import Progress, no_progress
 from ovrun.prompt.messages import DEFAULT_SYSTEM, Message, text_message, user_message
-from ovrun.question import Known, Progress, Question
+from ovrun.question import Known, Question
 from ovrun.result import Result, TextStream
 
 if TYPE_CHECKING:
     from ovrun.session import Session
 
 
-def _silent(label: str, done: int, total: int) -> None:
-    return None
-
-
 class Chat:
     """Made by `Session.chat`. Options given to `ask` are for that turn alone."""
 
     def __init__(self, session: Session, system: str | None, options: Mapping[str, Any]) -> None:
-        from ovrun.session import make_ask
-
         system = DEFAULT_SYSTEM if system is None else system
         self.messages: list[Message] = [text_message("system", system)] if system else []
         self._session, self._options = session, dict(options)
-        make_ask("", (), None, None, None, options)  # wrong ones are told before the first turn
+        split_options(options)  # wrong ones are told before the first turn
         self._rows = session.rows()
         self._known: Known = {}
 
@@ -67,7 +63,7 @@ class Chat:
         video: VideoSource | None = None,
         *,
         stream: bool = False,
-        on_progress: Progress = _silent,
+        on_progress: Progress = no_progress,
         **options: Any,
     ) -> Result | TextStream:
         """The next turn. Its media are those of this turn; earlier ones are remembered.
@@ -75,35 +71,26 @@ class Chat:
         An answer that is cut short by closing the stream stays in the history as far as it got, if it got anywhere.
         Raises OVError as `Session.generate`; the history is then as it was before.
         """
-        from ovrun.session import make_ask
-
         message = with_media(prompt, images, video)
-        messages = [*self.messages, message]
-        ask, chosen = make_ask("", (), None, None, messages, {**self._options, **options})
-        question = self._session.desk.question(ask, chosen, on_progress, self._known)
+        seeing, decoding = split_options({**self._options, **options})
+        ask = ask_in([*self.messages, message], seeing)
+        question = self._session.desk.question(ask, decoding, on_progress, self._known)
         answer = TextStream(self._answer(question, message, on_progress))
         return answer if stream else answer.result
 
     def _answer(self, question: Question, message: Message, on_progress: Progress) -> Generator[str, None, Result]:
-        pieces: list[str] = []
-        answering = self._session.answer(question, self._rows, on_progress)
+        row = self._session.row(question, on_progress)
         try:
-            while True:
-                piece = next(answering)
-                pieces.append(piece)
-                yield piece
-        except StopIteration as end:
-            self._remember(message, pieces)
-            result: Result = end.value
-            return result
+            result = yield from self._session.answer(question, row, self._rows)
         except GeneratorExit:  # whoever listened has had enough
-            answering.close()
-            if pieces:
-                self._remember(message, pieces)
+            if row.answer.text:
+                self._remember(message, row.answer.text)
             raise
+        self._remember(message, result.text)
+        return result
 
-    def _remember(self, message: Message, pieces: Sequence[str]) -> None:
-        self.messages += [message, text_message("assistant", "".join(pieces))]
+    def _remember(self, message: Message, text: str) -> None:
+        self.messages += [message, text_message("assistant", text)]
 
 
 def with_media(prompt: str, images: Sequence[ImageSource], video: VideoSource | None) -> Message:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from ovengines.bundle.manifest import Geometry, ModelSpec
 from ovengines.errors import ExitCode, OVError
+from ovrun.ask import Ask
 from ovrun.decode.prompt import Look, Prompt, make_prompt
 from ovrun.limits import check_limit
 from ovrun.media.clip import FrameSampling, VideoSource, load_clip
 from ovrun.media.image import ImageSource, load_image
 from ovrun.options import GenerationOptions
+from ovrun.progress import Progress
 from ovrun.prompt.compose import encode_conversation
 from ovrun.prompt.expand import expand
 from ovrun.prompt.tokenizer import Tokenizer
@@ -28,27 +30,11 @@ from ovrun.stopwatch import Stopwatch
 from ovrun.vision.sight import Sight, Vision
 from ovrun.vision.views import cap_tiles
 
-Progress = Callable[[str, int, int], None]  # (what is being done, done, of)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Ask:
-    """A conversation with places for its media, and the media, in the order of the places of their kind.
-
-    `sampling`: which frames of the videos are looked at. `max_tiles` allows only grids of so many tiles.
-    `anyres_multi` tiles each of several images, of which the model was trained to get one view.
-    """
-
-    messages: Sequence[Mapping[str, Any]]
-    images: Sequence[ImageSource] = ()
-    videos: Sequence[VideoSource] = ()
-    sampling: FrameSampling = field(default_factory=FrameSampling)
-    max_tiles: int | None = None
-    anyres_multi: bool = False
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Question:
+    """One prompt with its options, to be answered in a row. `clock` has what has been spent on it so far."""
+
     prompt: Prompt
     options: GenerationOptions
     asked_new_tokens: int  # before the context cut it
@@ -76,15 +62,16 @@ class Desk:
         clock, known = Stopwatch(), {} if known is None else known
         check_limit("images", len(ask.images), "there are")
         geometry, warnings = self._geometry(ask)
-        alone = len(ask.images) == 1 or ask.anyres_multi
+        tiled, sampling = ask.is_tiled, ask.seeing.sampling
         images = [
-            _once(known, source, (alone, geometry), partial(self._image, source, geometry, alone, clock))
+            _once(known, source, (tiled, geometry), partial(self._image, source, geometry, tiled, clock))
             for source in ask.images
         ]
         clips = [
-            _once(known, source, (ask.sampling,), partial(self._clip, source, ask.sampling, warnings, clock))
+            _once(known, source, (sampling,), partial(self._clip, source, sampling, warnings, clock))
             for source in ask.videos
         ]
+        _forget_others(known, [*ask.images, *ask.videos])
         sights = [*images, *clips]
         with clock.stage("prompt"):
             prompt = self.prompt(ask.messages, images, clips, partial(self.look, sights, clock, on_progress))
@@ -110,19 +97,17 @@ class Desk:
         )
 
     def _geometry(self, ask: Ask) -> tuple[Geometry, list[str]]:
-        geometry, tiled = self.model.geometry, len(ask.images) == 1 or ask.anyres_multi
-        warnings = []
-        if ask.anyres_multi and len(ask.images) > 1:
+        geometry, max_tiles, warnings = self.model.geometry, ask.seeing.max_tiles, []
+        if ask.seeing.anyres_multi and len(ask.images) > 1:
             warnings.append("anyres_multi: several tiled images are not what the model was trained with")
-        if ask.max_tiles is None:
+        if max_tiles is None:
             return geometry, warnings
-        if not (tiled and ask.images):
+        if not (ask.images and ask.is_tiled):
             return geometry, [*warnings, "max_tiles without effect: only an image alone is tiled"]
-        capped = cap_tiles(geometry, ask.max_tiles)
-        if capped == geometry:
-            return geometry, warnings
-        told = f"max_tiles is {ask.max_tiles}: not what the model was trained with, details may be lost"
-        return capped, [*warnings, told]
+        capped = cap_tiles(geometry, max_tiles)
+        if capped != geometry:
+            warnings.append(f"max_tiles is {max_tiles}: not what the model was trained with, details may be lost")
+        return capped, warnings
 
     def _image(self, source: ImageSource, geometry: Geometry, alone: bool, clock: Stopwatch) -> Sight:
         """One after the other: of each only the tiles are kept."""
@@ -184,3 +169,9 @@ def _once(known: Known, source: object, how: tuple[object, ...], see: Callable[[
     sight = see()
     known[id(source)] = source, how, sight
     return sight
+
+
+def _forget_others(known: Known, sources: Sequence[object]) -> None:
+    """What a conversation does not show any more, as after an edit, must not cost memory."""
+    for number in known.keys() - set(map(id, sources)):
+        del known[number]

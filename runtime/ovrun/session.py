@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ovengines import Bundle, Engine, check_device, open_bundle, open_engine
 from ovengines.errors import ExitCode, OVError
+from ovrun.ask import ask_about, ask_in, split_options
 from ovrun.decode.answer import Answer
 from ovrun.decode.rows import Row, Rows
 from ovrun.limits import check_limit, limit_value
 from ovrun.log import logger
-from ovrun.media.clip import FrameSampling, VideoSource
+from ovrun.media.clip import VideoSource
 from ovrun.media.image import ImageSource
-from ovrun.options import GenerationOptions, make_options
-from ovrun.prompt.media import take_media
-from ovrun.prompt.messages import DEFAULT_SYSTEM, conversation
+from ovrun.progress import Progress, no_progress
 from ovrun.prompt.tokenizer import Tokenizer
-from ovrun.question import Ask, Desk, Progress, Question
+from ovrun.question import Desk, Question
 from ovrun.result import ModelInfo, Result, TextStream, peak_memory_mb, versions
 from ovrun.stopwatch import Stopwatch
 from ovrun.vision.feature_cache import FeatureCache
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PROMPT = "Describe this image."
 DEFAULT_SLOTS = 4  # answers of a batch that are decoded together
-
-
-def _no_progress(label: str, done: int, total: int) -> None:
-    return None
 
 
 class Session:
@@ -67,7 +62,7 @@ class Session:
         path: str | PathLike[str],
         device: str = "auto",
         threads: int | None = None,
-        on_progress: Progress = _no_progress,
+        on_progress: Progress = no_progress,
         feature_cache: FeatureCache | None = None,
     ) -> Session:
         """Open the bundle in folder `path` on a device: auto, cpu, cuda or tensorrt.
@@ -149,7 +144,7 @@ class Session:
         system: str | None = None,
         messages: Sequence[Mapping[str, Any]] | None = None,
         stream: bool = False,
-        on_progress: Progress = _no_progress,
+        on_progress: Progress = no_progress,
         **options: Any,
     ) -> Result | TextStream:
         """Answer `prompt` about images and a video, seen as in training: an image alone is tiled (AnyRes), several are
@@ -180,12 +175,13 @@ class Session:
         video: VideoSource | None = None,
         system: str | None = None,
         messages: Sequence[Mapping[str, Any]] | None = None,
-        on_progress: Progress = _no_progress,
+        on_progress: Progress = no_progress,
         **options: Any,
     ) -> Question:
         """What `generate` with these arguments settles before a graph runs; to be answered in rows of one's own."""
-        ask, chosen = make_ask(prompt, images, video, system, messages, options)
-        return self.desk.question(ask, chosen, on_progress)
+        seeing, decoding = split_options(options)
+        ask = ask_about(prompt, images, video, system, seeing) if messages is None else ask_in(messages, seeing)
+        return self.desk.question(ask, decoding, on_progress)
 
     def chat(self, system: str | None = None, **options: Any) -> Chat:
         """A conversation in which a turn reads only what is new; `system` and options as in `generate`."""
@@ -218,7 +214,7 @@ class Session:
         self.engine.load("decoder")
         return Rows(self.engine, slots, self.model.max_positions, keep_tokens=keep_tokens)
 
-    def row(self, question: Question, on_progress: Progress = _no_progress) -> Row:
+    def row(self, question: Question, on_progress: Progress = no_progress) -> Row:
         """The row that answers a question."""
         answer = Answer(
             question.options, self.tokenizer.decode, self.model.eos_token_ids, prompt_ids=question.prompt.marked_ids
@@ -227,14 +223,16 @@ class Session:
         return Row(prompt=question.prompt, answer=answer, clock=question.clock, on_read=on_read)
 
     def answer(
-        self, question: Question, rows: Rows | None = None, on_progress: Progress = _no_progress
+        self, question: Question, row: Row | None = None, rows: Rows | None = None, on_progress: Progress = no_progress
     ) -> Generator[str, None, Result]:
-        """Run the graphs: tower and projector, prefill, then tokens until something ends them."""
+        """Run the graphs: tower and projector, prefill, then tokens until something ends them.
+
+        `row`: the question's own, for whoever wants to look into it; `rows`: what may hold its beginning already.
+        """
         with question.clock.stage("load"):
             self.engine.load(*(("vision", "projector") if question.prompt.digests else ()), "decoder")
-        if rows is None:
-            rows = self.rows()
-        row = self.row(question, on_progress)
+        row = self.row(question, on_progress) if row is None else row
+        rows = self.rows() if rows is None else rows
         rows.add(row)
         try:
             yield from rows.answers(row)
@@ -283,40 +281,6 @@ class Session:
             "per_token": after_first_ms / (num_tokens - 1) if num_tokens > 1 else 0.0,
         }
         return {stage: round(spent, 3) for stage, spent in timings.items()}
-
-
-_SAMPLING = ("num_frames", "fps", "max_frames")
-_SEEING = ("max_tiles", "anyres_multi")
-
-
-def make_ask(
-    prompt: str,
-    images: Sequence[ImageSource],
-    video: VideoSource | None,
-    system: str | None,
-    messages: Sequence[Mapping[str, Any]] | None,
-    options: Mapping[str, Any],
-) -> tuple[Ask, GenerationOptions]:
-    """The arguments of `generate` as one question. Raises OVError (USAGE) for those that make no sense."""
-    sampling = FrameSampling(**{name: options[name] for name in _SAMPLING if options.get(name) is not None})
-    seeing = {name: options[name] for name in _SEEING if options.get(name) is not None}
-    chosen = make_options({name: value for name, value in options.items() if name not in (*_SAMPLING, *_SEEING)})
-    if messages is not None:
-        bare, media = take_media(messages)
-        return Ask(messages=bare, images=media["image"], videos=media["video"], sampling=sampling, **seeing), chosen
-    _check_types(prompt, images)
-    check_limit("images", len(images), "there are")
-    check_limit("prompt_chars", len(prompt) + len(system or ""), "the prompt has")
-    turns = conversation(prompt, len(images), video is not None, DEFAULT_SYSTEM if system is None else system)
-    videos = () if video is None else (video,)
-    return Ask(messages=turns, images=images, videos=videos, sampling=sampling, **seeing), chosen
-
-
-def _check_types(prompt: object, images: object) -> None:
-    if not isinstance(images, (list, tuple)):
-        raise OVError(ExitCode.USAGE, "images should be a list, even of one", "write images=[...]")
-    if not isinstance(prompt, str):
-        raise OVError(ExitCode.USAGE, f"the prompt is {type(prompt).__name__}, not text", "give a string")
 
 
 def _read_template(bundle: Bundle) -> str:

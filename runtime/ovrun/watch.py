@@ -6,13 +6,15 @@ Each frame is encoded once, when it is first in an answered window.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ovengines.errors import ExitCode, OVError
 from ovrun.media.image import ImageSource, load_image
-from ovrun.prompt.messages import conversation
+from ovrun.options import GenerationOptions, make_options
+from ovrun.progress import no_progress
+from ovrun.prompt.messages import Message, conversation
 from ovrun.result import Result, TextStream
 from ovrun.stopwatch import Stopwatch
 from ovrun.vision.sight import Glance, clip_of
@@ -30,8 +32,6 @@ def watch(
     options: Mapping[str, Any],
 ) -> Iterator[Result]:
     """See `Session.watch`. Raises OVError as `Session.generate` does, when an answer is asked for."""
-    from ovrun.options import make_options
-
     for name, value in (("window", window), ("every", every)):
         if value < 1:
             raise OVError(ExitCode.USAGE, f"{name} is {value}", "give a whole number of at least 1")
@@ -40,7 +40,12 @@ def watch(
 
 
 def _answers(
-    session: Session, frames: Iterable[ImageSource], messages: Any, glances: deque[Glance], every: int, options: Any
+    session: Session,
+    frames: Iterable[ImageSource],
+    messages: Sequence[Message],
+    glances: deque[Glance],
+    every: int,
+    options: GenerationOptions,
 ) -> Iterator[Result]:
     desk = session.desk
     rows = session.rows()
@@ -53,6 +58,6 @@ def _answers(
         if number % every:
             continue
         clip = clip_of(list(glances))
-        look = partial(desk.look, [clip], clock, lambda *_: None)
+        look = partial(desk.look, [clip], clock, no_progress)
         question = desk.settled(desk.prompt(messages, [], [clip], look), options, [clip], (), clock)
-        yield TextStream(session.answer(question, rows)).result
+        yield TextStream(session.answer(question, rows=rows)).result

@@ -107,6 +107,30 @@ def test_media_are_opened_once(roomy: Session, tmp_path: Any) -> None:
     assert chat.ask(TEXTS[1]).image_tokens > 0
 
 
+def test_what_is_not_shown_any_more_is_let_go(roomy: Session) -> None:
+    chat = roomy.chat(max_new_tokens=3)
+    chat.ask(TEXTS[0], [picture(1)])
+    chat.ask(TEXTS[1], [picture(2)])
+    assert len(chat._known) == 2
+    del chat.messages[-2:]
+    chat.ask(TEXTS[1])
+    assert len(chat._known) == 1
+
+
+def test_a_question_taken_back_before_the_first_word_is_not_kept(roomy: Session) -> None:
+    chat = roomy.chat(max_new_tokens=30)
+    before = list(chat.messages)
+    chat.ask(TEXTS[0], stream=True).close()
+    assert chat.messages == before
+
+
+@pytest.mark.parametrize("messages", ["what is it?", [7], [None], b"bytes"])
+def test_messages_that_are_none(roomy: Session, messages: Any) -> None:
+    with pytest.raises(OVError) as caught:
+        roomy.generate(messages=messages)
+    assert caught.value.code is ExitCode.BAD_INPUT and caught.value.hint
+
+
 def test_options_of_a_turn_are_its_own(roomy: Session) -> None:
     chat = roomy.chat(max_new_tokens=4)
     assert len(chat.ask(TEXTS[0], max_new_tokens=9).token_ids) == 9

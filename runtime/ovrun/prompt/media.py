@@ -16,9 +16,11 @@ from ovrun.prompt.messages import MARKERS, Message
 def take_media(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Message], dict[str, list[Any]]]:
     """The messages with bare places, and the media of each kind in their order.
 
-    Raises OVError (BAD_INPUT) for a part that says image or video and brings none.
+    Raises OVError (BAD_INPUT) for what is no list of turns, and for a part that says image or video and brings none.
     """
     media: dict[str, list[Any]] = {kind: [] for kind in MARKERS}
+    if isinstance(messages, (str, bytes)) or not all(isinstance(message, Mapping) for message in messages):
+        raise OVError(ExitCode.BAD_INPUT, "messages are not a list of turns", 'a turn is {"role": ..., "content": ...}')
     return [{**message, "content": _content(message.get("content"), media)} for message in messages], media
 
 

@@ -73,15 +73,16 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
 
 
 def _requests(args: argparse.Namespace) -> list[Request]:
+    from ovrun.ask import split_options
     from ovrun.commands.batch.requests import file_requests, image_requests
-    from ovrun.session import DEFAULT_PROMPT, make_ask
+    from ovrun.session import DEFAULT_PROMPT
 
     if bool(args.images) == (args.requests is not None):
         wrong = "images and --requests are both given" if args.images else "no image given"
         raise OVError(ExitCode.USAGE, wrong, "try: ovrun batch DIR   or: ovrun batch --requests IN.jsonl")
     prompts = args.prompt or [DEFAULT_PROMPT]
     options = {**given(args), **({} if args.system is None else {"system": args.system})}
-    make_ask("", (), None, None, None, given(args))  # what is wrong with them is wrong with the command
+    split_options(given(args))  # what is wrong with them is wrong with the command
     if args.requests is None:
         return image_requests(args.images, prompts, options)
     if len(prompts) > 1:

@@ -131,12 +131,12 @@ def _request(line: bytes, where: str, number: str, folder: str, options: Mapping
 
 def _check(arguments: Mapping[str, Any], where: str) -> None:
     """Raises OVError for what `Session.generate` would refuse without looking at the media."""
-    from ovrun.session import make_ask
+    from ovrun.ask import ask_about, split_options
 
     options = {name: value for name, value in arguments.items() if name in (*SEEING, *DECODING)}
-    media, system = (arguments["images"], arguments.get("video")), arguments.get("system")
     try:
-        make_ask(arguments["prompt"], *media, system, None, options)
+        seeing, _ = split_options(options)
+        ask_about(arguments["prompt"], arguments["images"], arguments.get("video"), arguments.get("system"), seeing)
     except OVError as err:
         code = ExitCode.BAD_INPUT if err.code is ExitCode.USAGE else err.code
         raise OVError(code, f"{where}: {err.message}", err.hint) from err
