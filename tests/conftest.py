@@ -1,9 +1,9 @@
-"""What several areas of tests need: bundles of the embedded model, built once per run of the suite."""
+"""What several areas of tests need: bundles of the embedded model, built once per run of the suite, and one thread."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +32,17 @@ def build_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.fixture(scope="session")
 def tiny_bundle(build_tiny: Callable[[str], Path]) -> Path:
     return build_tiny("fp32")
+
+
+@pytest.fixture
+def one_thread_and_own_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """One thread for torch, and an empty home for stamps and bundles."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OV_HOME", str(tmp_path_factory.mktemp("home")))
+    yield
+    torch.set_num_threads(threads)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from cli_outcome import Outcome
 from PIL import Image
 
@@ -38,14 +37,8 @@ def small_config() -> OneVisionConfig:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OV_HOME", str(tmp_path_factory.mktemp("home")))
-    yield
-    torch.set_num_threads(threads)
+def _one_thread_and_own_home(one_thread_and_own_home: None) -> None:
+    """For every test of this folder."""
 
 
 @pytest.fixture(scope="session")

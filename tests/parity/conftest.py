@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 if TYPE_CHECKING:
     from parity_pair import Pair
@@ -19,14 +18,8 @@ for area in ("model", "checkpoint"):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OV_HOME", str(tmp_path_factory.getbasetemp() / "parity-home"))
-    yield
-    torch.set_num_threads(threads)
+def _one_thread_and_own_home(one_thread_and_own_home: None) -> None:
+    """For every test of this folder."""
 
 
 @pytest.fixture(scope="session")

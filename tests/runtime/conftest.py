@@ -1,16 +1,22 @@
-"""Fixtures of the runtime's tests: a bundle on disk, sessions on fake engines, a picture."""
+"""Fixtures of the runtime's tests: a bundle on disk, sessions and command lines on fake engines, pictures."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from batch_lines import lines_of
+from chat_turns import SHORT, give_lines
 from fake_engine import FakeEngine, write_bundle
 from PIL import Image
+from runners import Batch, Run, Talk
 
+from ovrun.cli import main
 from ovrun.session import Session
 
 
@@ -65,3 +71,61 @@ def picture() -> Image.Image:
 def picture_file(picture: Image.Image, tmp_path: Path) -> Path:
     picture.save(tmp_path / "picture.png")
     return tmp_path / "picture.png"
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with three images in the folder `album`, one of them deeper down."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "album" / "deep").mkdir(parents=True)
+    for number, name in enumerate(("b.PNG", "a.png", "deep/c.png")):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "album" / name, format="PNG")
+    (tmp_path / "album" / "notes.txt").write_text("no image")
+    (tmp_path / "album" / ".hidden.png").write_text("no image")
+    (tmp_path / "album" / "deep" / ".thumbs").mkdir()
+    (tmp_path / "album" / "deep" / ".thumbs" / "c.png").write_text("no image")
+    return tmp_path
+
+
+@pytest.fixture
+def run(bundle_path: Path, engines: list[FakeEngine], capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line on the fake bundle: exit code, stdout, stderr."""
+
+    def run_words(*words: object, bundle: Path | None = bundle_path) -> tuple[int, str, str]:
+        chosen = [] if bundle is None else ["-m", str(bundle)]
+        code = main([*map(str, words), *chosen])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_words
+
+
+@pytest.fixture
+def batch(bundle_path: Path, engines: list[FakeEngine], capsys: pytest.CaptureFixture[str]) -> Batch:
+    """Runs a batch of short answers on the fake bundle: exit code, lines of stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, list[dict[str, Any]], str]:
+        code = main(["batch", "-m", str(bundle_path), "--max-new-tokens", "6", *map(str, words)])
+        captured = capsys.readouterr()
+        return code, lines_of(captured.out), captured.err
+
+    return run
+
+
+@pytest.fixture
+def talk(
+    bundle_path: Path,
+    engines: list[FakeEngine],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Talk:
+    """Runs a chat on the fake bundle with lines on stdin: exit code, answers (as objects of --json), stderr."""
+
+    def run(*lines: str, words: tuple[object, ...] = ()) -> tuple[int, list[Any], str]:
+        give_lines(lines, monkeypatch)
+        code = main(["chat", "-m", str(bundle_path), "--json", *SHORT, *map(str, words)])
+        captured = capsys.readouterr()
+        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+
+    return run

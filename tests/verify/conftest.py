@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from verify_bundles import RandomCheckpoint, random_checkpoint, small_config
 
 from ovexport.precision.policy import PRECISIONS
@@ -15,14 +14,8 @@ from ovexport.verify.reference import Reference, make_reference
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setenv("OV_HOME", str(tmp_path_factory.getbasetemp() / "verify-home"))
-    yield
-    torch.set_num_threads(threads)
+def _one_thread_and_own_home(one_thread_and_own_home: None) -> None:
+    """For every test of this folder."""
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +26,9 @@ def checkpoints() -> Callable[[int], RandomCheckpoint]:
 
 @pytest.fixture(scope="session")
 def references(checkpoints: Callable[[int], RandomCheckpoint]) -> Callable[[int, str], Reference]:
-    return cache(lambda seed, precision: make_reference(checkpoints(seed), seed=seed, policy=PRECISIONS[precision]))
+    return cache(
+        lambda seed, precision: make_reference(checkpoints(seed), seed=seed, policy=PRECISIONS[precision])
+    )
 
 
 @pytest.fixture
