@@ -75,7 +75,7 @@ def _write_graphs(plan: BuildPlan, writer: BundleWriter, bars: Bars) -> None:
 
 def _write_reference(checkpoint: Checkpoint, plan: BuildPlan, writer: BundleWriter, bars: Bars) -> Reference:
     with bars.steps("computing PyTorch's outputs") as progress:
-        reference = make_reference(checkpoint, policy=plan.policy, progress=progress)
+        reference = make_reference(checkpoint, policies=plan.policies, progress=progress)
     with disk_errors(writer.folder, DISK_HINT):
         reference.save(writer.folder / REFERENCE_FILE)
     return reference

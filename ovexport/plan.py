@@ -6,6 +6,7 @@ The graphs are built as promises (no weight is read), so that sizes are exact an
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from ovengines.bundle.manifest import ModelSpec
 from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint import Checkpoint
 from ovexport.graphs.builder import GraphBuilder
-from ovexport.graphs.table import ORT_GRAPHS, GraphRow, build_graph
+from ovexport.graphs.table import GRAPHS, GraphRow, build_graph
+from ovexport.graphs.trt_support import check_parsers
 from ovexport.model.config import OneVisionConfig
 from ovexport.precision.policy import Policy, policy_for
 
 IMPORTS_BYTES = 600 << 20  # torch, onnx and onnxruntime themselves, measured
 HEAD_DIM_STEP = 16  # of GroupQueryAttention
 SMALL_FILES_BYTES = 32 << 20  # tokenizer, reference outputs, reports
+TARGETS = {"ort": ("ort",), "tensorrt": ("trt",), "all": ("ort", "trt")}  # of --target, as the manifest names them
+PARTS = ("vision", "projector", "decoder", "table")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class BuildPlan:
 
     name: str
     precision: str
-    policy: Policy
+    policies: Mapping[str, Policy]  # by target
     model: ModelSpec
     graphs: tuple[tuple[GraphRow, GraphBuilder], ...]
     source_bytes: int
@@ -46,9 +50,14 @@ class BuildPlan:
         return {
             "model": self.name,
             "precision": self.precision,
-            "why": self.policy.why,
-            "weights": {part: getattr(self.policy, part) for part in ("vision", "projector", "decoder", "table")},
-            "activations": self.policy.activations,
+            "targets": {
+                target: {
+                    "why": policy.why,
+                    "weights": {part: getattr(policy, part) for part in PARTS},
+                    "activations": policy.activations,
+                }
+                for target, policy in self.policies.items()
+            },
             "files_bytes": dict(self.file_sizes()),
             "source_bytes": self.source_bytes,
             "disk_bytes": self.weights_bytes + SMALL_FILES_BYTES,
@@ -56,27 +65,34 @@ class BuildPlan:
         }
 
 
-def check_target(target: str) -> None:
-    """Raise OVError (USAGE) for a target that this version can't write."""
-    if target != "ort":
-        raise OVError(
-            ExitCode.USAGE,
-            f"target {target} is not written by this version",
-            "leave --target out: the ONNX Runtime bundle runs on every machine",
-        )
+def policies_for(precision: str, target: str) -> dict[str, Policy]:
+    """What a precision means for each of the targets that `--target` names. Raises OVError (USAGE)."""
+    return {name: policy_for(precision, name) for name in TARGETS[target]}
 
 
 def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan:
-    """Decide graphs and sizes. Raises OVError (USAGE) for a precision or target that can't be had."""
-    check_target(target)
-    policy = policy_for(precision, target)
-    _check_head_dim(checkpoint.config.language.head_dim)
-    graphs = tuple((row, build_graph(row, checkpoint.config, policy, checkpoint.tensor)) for row in ORT_GRAPHS)
+    """Decide graphs and sizes.
+
+    Raises:
+        OVError: USAGE for a precision that a target doesn't have; BAD_INPUT for a model that ONNX Runtime can't run;
+            UNEXPECTED, naming node, operator and reason, for a graph that a TensorRT parser would refuse.
+    """
+    policies = policies_for(precision, target)
+    if "ort" in policies:
+        _check_head_dim(checkpoint.config.language.head_dim)
+    graphs = tuple(
+        (row, build_graph(row, checkpoint.config, policy, checkpoint.tensor))
+        for name, policy in policies.items()
+        for row in GRAPHS[name]
+    )
+    for row, graph in graphs:
+        if row.target == "trt":
+            check_parsers(graph.model_with_weights(), row.file)
     largest_graph = max(graph.weights_bytes for _, graph in graphs)
     return BuildPlan(
         name=checkpoint.name,
         precision=precision,
-        policy=policy,
+        policies=policies,
         model=model_spec(checkpoint.name, checkpoint.config),
         graphs=graphs,
         source_bytes=checkpoint.tensor_bytes,
@@ -129,14 +145,18 @@ def check_disk(plan: BuildPlan, target: Path) -> None:
 def describe(plan: BuildPlan) -> str:
     """The plan as lines for a person."""
     rows = [f"  {name:<22} {size / 1e6:10.2f} MB" for name, size in plan.file_sizes() if size]
-    weights = ", ".join(f"{p} {getattr(plan.policy, p)}" for p in ("vision", "projector", "decoder", "table"))
     return "\n".join(
         [
-            f"{plan.name} in {plan.precision}: {plan.policy.why}",
-            f"activations {plan.policy.activations}; weights: {weights}",
+            f"{plan.name} in {plan.precision}",
+            *(_describe_policy(target, policy) for target, policy in plan.policies.items()),
             *rows,
             f"  {'source weights':<22} {plan.source_bytes / 1e6:10.2f} MB",
             f"  {'disk needed':<22} {(plan.weights_bytes + SMALL_FILES_BYTES) / 1e6:10.2f} MB, reports included",
             f"  {'peak memory, about':<22} {plan.peak_memory_bytes / 1e6:10.2f} MB",
         ]
     )
+
+
+def _describe_policy(target: str, policy: Policy) -> str:
+    weights = ", ".join(f"{part} {getattr(policy, part)}" for part in PARTS)
+    return f"{target}: {policy.why}\n     activations {policy.activations}; weights: {weights}"

@@ -33,12 +33,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
     from ovexport.build import build_bundle, default_target
     from ovexport.checkpoint import open_checkpoint
     from ovexport.embedded import find_model
-    from ovexport.plan import check_target, describe, plan_build
-    from ovexport.precision.policy import policy_for
+    from ovexport.plan import describe, plan_build, policies_for
     from ovexport.progress import Bars
 
-    check_target(args.target)
-    policy_for(args.precision, args.target)
+    _check_verify(args)
+    policies_for(args.precision, args.target)  # before a checkpoint is fetched
     checkpoint = open_checkpoint(find_model(args.model), args.revision)
     target = args.output or default_target(checkpoint.name, args.precision)
     plan = plan_build(checkpoint, args.precision, args.target)
@@ -59,4 +58,24 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         print(report.table())
     else:
         terminal.note("warning", "not compared with PyTorch (--verify off)")
-    print(f"try       ovrun image.jpg -m {shlex.quote(str(built.path))}\nbundle    {built.path}")
+    print(f"{_next_step(args.target, shlex.quote(str(built.path)))}\nbundle    {built.path}")
+
+
+def _check_verify(args: argparse.Namespace) -> None:
+    from ovengines.errors import ExitCode, OVError
+
+    if args.verify == "full" and args.target == "tensorrt":
+        raise OVError(
+            ExitCode.USAGE,
+            "--verify full asks whole questions on this machine, which only ONNX Runtime's files can answer",
+            "use --target all, or --verify quick",
+        )
+
+
+def _next_step(target: str, folder: str) -> str:
+    on_device = f"on the device: ovrun image.jpg -m {folder} --device tensorrt   (builds its engines the first time)"
+    return {
+        "ort": f"try       ovrun image.jpg -m {folder}",
+        "tensorrt": f"to do     copy the folder to the device, then {on_device}",
+        "all": f"try       ovrun image.jpg -m {folder}\nto do     {on_device}",
+    }[target]

@@ -21,16 +21,22 @@ MICROSOFT = "com.microsoft"
 ONNX_TYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
     "uint8": TensorProto.UINT8,
+    "int4": TensorProto.INT4,
 }
+ITEM_BITS = {"bfloat16": 16, "int4": 4}  # of the types that NumPy has no name for
 IR_VERSION = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """A tensor of the graph that is stored outside of it; `pieces` yields arrays that follow one another."""
+    """A tensor of the graph that is stored outside of it; `pieces` yields arrays that follow one another.
+
+    They hold the bytes as ONNX stores them: bfloat16 as int16, two values of int4 in a byte, the first one low.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -38,7 +44,8 @@ class Weight:
 
     @property
     def size_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        bits = ITEM_BITS.get(self.dtype) or 8 * np.dtype(self.dtype).itemsize
+        return -(-int(np.prod(self.shape, dtype=np.int64)) * bits // 8)
 
 
 class GraphBuilder:
@@ -148,6 +155,13 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="ovexport",
         )
+
+    def model_with_weights(self) -> onnx.ModelProto:
+        """`model`, with every weight's name, type and shape among its initializers, and no bytes."""
+        model = self.model()
+        for name, weight in self.weights.items():
+            model.graph.initializer.add(name=name, data_type=ONNX_TYPES[weight.dtype], dims=weight.shape)
+        return model
 
     def _unique(self, path: str) -> str:
         count = self._counts[path] = self._counts.get(path, 0) + 1

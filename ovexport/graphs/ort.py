@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
 from ovexport.graphs.forms import Linear, Norm, Table
-from ovexport.graphs.ort_attention import ATTENTION_FORMS, CachedAttention
+from ovexport.graphs.ort_cache import SharedBufferCache
+from ovexport.graphs.token_pool import POOL, POOL_DOMAIN, token_pool_function
+from ovexport.model.config import LanguageConfig
 from ovexport.precision import weights as W
 from ovexport.precision.weights import TensorSource
 
@@ -23,15 +25,18 @@ INT8_ACTIVATIONS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class OrtForms:
-    """Operations on one graph under construction; weights come from `source`, activations have type `dtype`."""
+    """See `ovexport.graphs.forms.Forms`. The residual stream has the type of the activations."""
 
     builder: GraphBuilder
     source: TensorSource
     dtype: str
     attention_form: str
 
+    @property
+    def stream(self) -> str:
+        return self.dtype
+
     def linear(self, x: str, spec: Linear) -> str:
-        """x @ W' + b, for one or several matrices side by side; `spec.form` is a row of LINEAR_FORMS."""
         return LINEAR_FORMS[spec.form](self, x, spec)
 
     def layer_norm(self, x: str, spec: Norm) -> str:
@@ -43,7 +48,6 @@ class OrtForms:
         return str(self.builder.op("SimplifiedLayerNormalization", [x, weight], axis=-1, epsilon=spec.eps))
 
     def add_rms_norm(self, x: str, residual: str, spec: Norm) -> tuple[str, str]:
-        """(x + residual, its norm) in one node."""
         weight = self._vector(f"{spec.name}.weight", spec.size)
         path = f"{spec.name}/add"
         self.builder.op(
@@ -76,22 +80,39 @@ class OrtForms:
     def silu(self, x: str) -> str:
         return str(self.builder.op("QuickGelu", [x], domain=MICROSOFT, alpha=1.0))
 
-    def attention(self, q: str, k: str, v: str, heads: int) -> str:
-        """Every token sees every token; [B, S, heads * E] in and out."""
+    def attention(self, q: str, k: str, v: str, heads: int, head_dim: int) -> str:
         return str(self.builder.op("MultiHeadAttention", [q, k, v], domain=MICROSOFT, num_heads=heads))
 
-    def cached_attention(self, spec: CachedAttention) -> tuple[str, str, str]:
-        """Causal grouped-query attention over past and new tokens, rotation included; output, new keys, new values."""
-        return ATTENTION_FORMS[self.attention_form](self.builder, spec)
+    def open_cache(self, config: LanguageConfig) -> SharedBufferCache:
+        return SharedBufferCache(self.builder, config, self.dtype, self.attention_form)
 
     def take_rows(self, x_BSD: str, index_BK: str) -> str:
-        """[B, S, D] and indices into S [B, K] -> [B, K, D]."""
         b = self.builder
         index_BK1 = b.op("Unsqueeze", [index_BK, b.const([2])])
         return str(b.op("GatherND", [x_BSD, index_BK1], batch_dims=1))
 
+    def visual_rows(self, embeds_TD: str, index_BS: str) -> str:
+        b = self.builder  # index -1 takes the last row, of zeros: there may be no visual token at all
+        padded = b.op("Pad", [embeds_TD, b.const([0, 0, 1, 0]), b.const(0.0, "float32")])
+        return str(b.op("Gather", [padded, index_BS], axis=0))
+
+    def token_pool(self, rows_RD: str, indices_T4: str, weights_T4: str) -> str:
+        self.builder.functions.append(token_pool_function())
+        return str(self.builder.op(POOL, [rows_RD, indices_T4, weights_T4], domain=POOL_DOMAIN))
+
+    def add(self, x: str, residual: str) -> str:
+        return str(self.builder.op("Add", [x, residual]))
+
+    def to_stream(self, x: str, dtype: str) -> str:
+        return x if dtype == self.dtype else self.from_float32(x)
+
+    def stream_to_float32(self, x: str) -> str:
+        return self.to_float32(x)
+
+    def declare_logits(self, logits_BKV: str, vocab: int) -> None:
+        self.builder.output(logits_BKV, "logits", "float32", ["batch", "rows", vocab])
+
     def from_float32(self, x: str) -> str:
-        """Graphs take and give float32 whatever they compute in, so that the runtime need not know."""
         if self.dtype == "float32":
             return x
         return str(self.builder.op("Cast", [x], to=ONNX_TYPES[self.dtype]))

@@ -1,4 +1,4 @@
-"""Two forms of cached attention for ONNX Runtime; inputs and outputs are the same, and so is the cache.
+"""The decoder's cache for ONNX Runtime, past and present in one buffer, and two forms of attention over it.
 
 `group_query` runs everywhere. `grouped_step` reads each cached key and value once per group of query heads when one
 token is decoded: the heads of a group become positions of one attention, which on a CPU takes about half the time of
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
+from ovexport.graphs.rotary import rotary_tables
+from ovexport.model.config import LanguageConfig
 
 Outputs = tuple[str, str, str]  # attended [B, S, heads * E], keys and values [B, G, C, E] with the new ones in them
 
@@ -85,3 +87,34 @@ ATTENTION_FORMS: dict[str, Callable[[GraphBuilder, CachedAttention], Outputs]] =
     "group_query": group_query,
     "grouped_step": grouped_step,
 }
+
+
+class SharedBufferCache:
+    """See `ovexport.graphs.forms.Cache`; the engine binds each past and its present to the same memory."""
+
+    def __init__(self, builder: GraphBuilder, config: LanguageConfig, dtype: str, attention_form: str) -> None:
+        self._builder, self._config, self._dtype = builder, config, dtype
+        self._attend = ATTENTION_FORMS[attention_form]
+        self._seqlens = builder.input("seqlens_k", "int32", ["batch"])
+        self._total = builder.input("total_sequence_length", "int32", [])
+        self._rotary = rotary_tables(builder, config, dtype)
+
+    def attend(self, layer: int, qkv: str) -> str:
+        b, config = self._builder, self._config
+        shape: list[int | str] = ["batch", config.num_kv_heads, "capacity", config.head_dim]
+        key, value = (b.input(f"past_key_values.{layer}.{kind}", self._dtype, shape) for kind in ("key", "value"))
+        spec = CachedAttention(
+            qkv=qkv,
+            past=(key, value),
+            seqlens=self._seqlens,
+            total=self._total,
+            rotary=self._rotary,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            dtype=self._dtype,
+        )
+        attended, keys, values = self._attend(b, spec)
+        for new, kind in ((keys, "key"), (values, "value")):
+            b.output(new, f"present.{layer}.{kind}", self._dtype, shape)
+        return attended

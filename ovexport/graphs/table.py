@@ -1,4 +1,4 @@
-"""The graphs of a target: which builder makes each, in the order in which data flows through them."""
+"""The graphs of each target: which builder makes each, in the order in which data flows through them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from ovengines.bundle.manifest import GraphSpec
 from ovexport.graphs.builder import GraphBuilder
 from ovexport.graphs.decoder import build_decoder
+from ovexport.graphs.forms import Forms
 from ovexport.graphs.ort import OrtForms
 from ovexport.graphs.projector import build_projector
+from ovexport.graphs.trt import TrtForms
 from ovexport.graphs.vision import build_vision
 from ovexport.graphs.write import data_file_name
 from ovexport.model.config import OneVisionConfig
@@ -22,8 +24,9 @@ class GraphRow:
     """One graph file. `weights_in` names the file whose weights it shares; it is written after that one."""
 
     role: str
+    target: str
     file: str
-    build: Callable[[OrtForms, OneVisionConfig, Policy], GraphBuilder]
+    build: Callable[[Forms, OneVisionConfig, Policy], GraphBuilder]
     opset: int = 21
     cache_form: str | None = None
     attention_form: str = "group_query"
@@ -31,25 +34,26 @@ class GraphRow:
     min_runtime: str | None = None  # oldest onnxruntime that loads it, where not all of them do
 
 
-def _vision(forms: OrtForms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
+def _vision(forms: Forms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
     return build_vision(forms, config.vision, policy.vision)
 
 
-def _projector(forms: OrtForms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
+def _projector(forms: Forms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
     return build_projector(forms, config, policy.projector)
 
 
-def _decoder(forms: OrtForms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
+def _decoder(forms: Forms, config: OneVisionConfig, policy: Policy) -> GraphBuilder:
     return build_decoder(forms, config.language, linear_form=policy.decoder, table_form=policy.table)
 
 
-ORT_GRAPHS = (
-    GraphRow(role="vision", file="vision.onnx", build=_vision),
-    GraphRow(role="projector", file="projector.onnx", build=_projector),
-    GraphRow(role="decoder", file="decoder.onnx", build=_decoder, cache_form="shared_buffer"),
+_ORT = (
+    GraphRow(role="vision", target="ort", file="vision.onnx", build=_vision),
+    GraphRow(role="projector", target="ort", file="projector.onnx", build=_projector),
+    GraphRow(role="decoder", target="ort", file="decoder.onnx", build=_decoder, cache_form="shared_buffer"),
     # The same network and weights; faster where ONNX Runtime knows TensorScatter and Attention of opset 24.
     GraphRow(
         role="decoder_grouped",
+        target="ort",
         file="decoder_grouped.onnx",
         build=_decoder,
         opset=24,
@@ -61,18 +65,41 @@ ORT_GRAPHS = (
 )
 
 
+# Their own files, weights included: types differ (norms are float32), and so does the packing of 4 bits.
+_TRT = (
+    GraphRow(role="vision", target="trt", file="vision.trt.onnx", build=_vision, opset=20),
+    GraphRow(role="projector", target="trt", file="projector.trt.onnx", build=_projector, opset=20),
+    GraphRow(role="decoder", target="trt", file="decoder.trt.onnx", build=_decoder, opset=20, cache_form="delta"),
+)
+GRAPHS = {"ort": _ORT, "trt": _TRT}
+INT4_OPSET = 21  # the first with 4-bit integers
+
+
 def build_graph(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
     """The graph of one row, its weights still promises of `source`."""
+    return _BUILD[row.target](row, config, policy, source)
+
+
+def _build_ort(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
     builder = GraphBuilder(row.role, opset=row.opset)
     forms = OrtForms(builder=builder, source=source, dtype=policy.activations, attention_form=row.attention_form)
     return row.build(forms, config, policy)
+
+
+def _build_trt(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
+    needs_int4 = row.role == "decoder" and policy.decoder == "int4"
+    builder = GraphBuilder(row.role, opset=INT4_OPSET if needs_int4 else row.opset)
+    return row.build(TrtForms(builder=builder, source=source, policy=policy), config, policy)
+
+
+_BUILD = {"ort": _build_ort, "trt": _build_trt}
 
 
 def graph_spec(row: GraphRow, graph: GraphBuilder) -> GraphSpec:
     """The manifest's description of a graph."""
     return GraphSpec(
         role=row.role,
-        target="ort",
+        target=row.target,
         file=row.file,
         data_files=(data_file_name(row.weights_in or row.file),),
         inputs=tuple(graph.inputs),

@@ -1,4 +1,4 @@
-"""vision.onnx: SigLIP, pixels of tiles -> features of patches. The tile count is free.
+"""The tower: SigLIP, pixels of tiles -> features of patches. The tile count is free.
 
 Axes: N tiles, C channels, H W pixels, P patches of a tile, D width of the tower. Mirrors ovexport/model/siglip.py.
 """
@@ -6,15 +6,14 @@ Axes: N tiles, C channels, H W pixels, P patches of a tile, D width of the tower
 from __future__ import annotations
 
 from ovexport.graphs.builder import GraphBuilder
-from ovexport.graphs.forms import Linear, Norm
-from ovexport.graphs.ort import OrtForms
+from ovexport.graphs.forms import Forms, Linear, Norm
 from ovexport.model.config import VisionConfig
 from ovexport.precision import weights as W
 
 TOWER = "vision_tower"
 
 
-def build_vision(forms: OrtForms, config: VisionConfig, linear_form: str) -> GraphBuilder:
+def build_vision(forms: Forms, config: VisionConfig, linear_form: str) -> GraphBuilder:
     """`pixel_values` [tiles, 3, H, W] float32 -> `features` [tiles, P, D] float32."""
     b = forms.builder
     size, patches = config.image_size_px, config.patches_per_side**2
@@ -29,19 +28,19 @@ def build_vision(forms: OrtForms, config: VisionConfig, linear_form: str) -> Gra
             if layer + 1 < config.num_layers:
                 x, normed = forms.add_layer_norm(x, mlp, _norm(config, layer + 1, "layer_norm1"))
             else:
-                x = b.op("Add", [x, mlp])  # the residual stream itself: post_layernorm is not applied
-    b.output(forms.to_float32(x), "features", "float32", ["tiles", patches, config.hidden])
+                x = forms.add(x, mlp)  # the residual stream itself: post_layernorm is not applied
+    b.output(forms.stream_to_float32(x), "features", "float32", ["tiles", patches, config.hidden])
     return b
 
 
-def _embed_patches(forms: OrtForms, pixels: str, config: VisionConfig) -> str:
+def _embed_patches(forms: Forms, pixels: str, config: VisionConfig) -> str:
     b, name, patch = forms.builder, f"{TOWER}.patch_embedding", config.patch_size_px
     shape = (config.hidden, config.num_channels, patch, patch)
-    kernel = b.weight(f"{name}.weight", W.array(forms.source, f"{name}.weight", forms.dtype, shape))
-    bias = b.weight(f"{name}.bias", W.vector(forms.source, [f"{name}.bias"], forms.dtype, config.hidden))
+    kernel = b.weight(f"{name}.weight", W.array(forms.source, f"{name}.weight", forms.stream, shape))
+    bias = b.weight(f"{name}.bias", W.vector(forms.source, [f"{name}.bias"], forms.stream, config.hidden))
     grid_NDHW = b.op(
         "Conv",
-        [forms.from_float32(pixels), kernel, bias],
+        [forms.to_stream(pixels, "float32"), kernel, bias],
         strides=[patch, patch],
         kernel_shape=[patch, patch],
     )
@@ -49,20 +48,20 @@ def _embed_patches(forms: OrtForms, pixels: str, config: VisionConfig) -> str:
     x_NPD = b.op("Transpose", [flat_NDP], perm=[0, 2, 1])
     positions = f"{TOWER}.position_embedding.weight"
     shape_PD = (config.patches_per_side**2, config.hidden)
-    return str(b.op("Add", [x_NPD, b.weight(positions, W.array(forms.source, positions, forms.dtype, shape_PD))]))
+    return str(b.op("Add", [x_NPD, b.weight(positions, W.array(forms.source, positions, forms.stream, shape_PD))]))
 
 
-def _attention(forms: OrtForms, x: str, config: VisionConfig, layer: int, linear_form: str) -> str:
+def _attention(forms: Forms, x: str, config: VisionConfig, layer: int, linear_form: str) -> str:
     path, hidden = f"{TOWER}.layers.{layer}.self_attn", config.hidden
     names = tuple(f"{path}.{kind}_proj" for kind in "qkv")
     qkv = forms.linear(x, Linear(names=names, rows=3 * hidden, columns=hidden, bias=True, form=linear_form))
     q, k, v = forms.builder.op("Split", [qkv, forms.builder.const([hidden] * 3)], outputs=3, axis=-1)
-    attended = forms.attention(q, k, v, config.num_heads)
+    attended = forms.attention(q, k, v, config.num_heads, hidden // config.num_heads)
     out = Linear(names=(f"{path}.out_proj",), rows=hidden, columns=hidden, bias=True, form=linear_form)
     return forms.linear(attended, out)
 
 
-def _mlp(forms: OrtForms, x: str, config: VisionConfig, layer: int, linear_form: str) -> str:
+def _mlp(forms: Forms, x: str, config: VisionConfig, layer: int, linear_form: str) -> str:
     path, wide, hidden = f"{TOWER}.layers.{layer}.mlp", config.intermediate, config.hidden
     up = Linear(names=(f"{path}.fc1",), rows=wide, columns=hidden, bias=True, form=linear_form)
     down = Linear(names=(f"{path}.fc2",), rows=hidden, columns=wide, bias=True, form=linear_form)

@@ -1,6 +1,6 @@
 """What each `--precision` means: the type of activations, and how the weights of each part are stored.
 
-A table, with the reason for each row; nothing else in the exporter asks what a precision is called.
+A table per target, with the reason for each row; nothing else in the exporter asks what a precision is called.
 """
 
 from __future__ import annotations
@@ -12,76 +12,85 @@ from ovengines.errors import ExitCode, OVError
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Weight forms are rows of the emitter's table: dense (in the activations' type), int8 or int4 blocks."""
+    """Weight forms are rows of the emitter's table: dense (in the activations' type), int8 or int4 blocks.
+
+    `block_size`: weights along K that share a scale. Where it does not divide K the rows are padded with zeros
+    (`pads`), or else half of it is tried and the matrix kept dense.
+    """
 
     activations: str
     vision: str
     projector: str
     decoder: str
     table: str  # the embedding, and with it a tied head
-    targets: tuple[str, ...]
     why: str
+    block_size: int = 32
+    pads: bool = True
+
+    def block_for(self, columns: int) -> int | None:
+        """The block of a matrix with K columns; None keeps it dense."""
+        if self.pads:
+            return self.block_size
+        return next((size for size in (self.block_size, self.block_size // 2) if columns % size == 0), None)
+
+
+def _dense(activations: str, why: str) -> Policy:
+    return Policy(activations=activations, vision="dense", projector="dense", decoder="dense", table="dense", why=why)
 
 
 PRECISIONS = {
-    "fp32": Policy(
-        activations="float32",
-        vision="dense",
-        projector="dense",
-        decoder="dense",
-        table="dense",
-        targets=("ort",),
-        why="the reference: every number as PyTorch has it",
-    ),
-    "fp16": Policy(
-        activations="float16",
-        vision="dense",
-        projector="dense",
-        decoder="dense",
-        table="dense",
-        targets=("ort",),
-        why="half the size; for GPUs. On a CPU it runs correctly, at fp32's speed and memory",
-    ),
-    "bf16": Policy(
-        activations="bfloat16",
-        vision="dense",
-        projector="dense",
-        decoder="dense",
-        table="dense",
-        targets=(),
-        why="ONNX Runtime's CPU kernels cover no bfloat16 MatMul, so the build could not be verified or run there",
-    ),
-    "int8": Policy(
-        activations="float32",
-        vision="int8",
-        projector="int8",
-        decoder="int8",
-        table="int8",
-        targets=("ort",),
-        why="8-bit blocks of 32 cost half a percent of a matrix's product; the default on a CPU",
-    ),
-    "int4": Policy(
-        activations="float32",
-        vision="int8",
-        projector="int8",
-        decoder="int4",
-        table="int8",
-        targets=("ort",),
-        why="4-bit blocks where the bytes are read once per token; tower, projector and the table stay at 8 bits, "
-        "because a wrong feature or a wrong logit is paid for in every answer",
-    ),
+    "ort": {
+        "fp32": _dense("float32", "the reference: every number as PyTorch has it"),
+        "fp16": _dense("float16", "half the size; for GPUs. On a CPU it runs correctly, at fp32's speed and memory"),
+        "int8": Policy(
+            activations="float32",
+            vision="int8",
+            projector="int8",
+            decoder="int8",
+            table="int8",
+            why="8-bit blocks of 32 cost half a percent of a matrix's product; the default on a CPU",
+        ),
+        "int4": Policy(
+            activations="float32",
+            vision="int8",
+            projector="int8",
+            decoder="int4",
+            table="int8",
+            why="4-bit blocks where the bytes are read once per token; tower, projector and the table stay at 8 bits, "
+            "because a wrong feature or a wrong logit is paid for in every answer",
+        ),
+    },
+    "trt": {
+        "fp32": _dense("float32", "the reference: slow on a GPU, to look for the cause of a difference"),
+        "fp16": _dense("float16", "norms, softmax and the residual stream stay in float32"),
+        "bf16": _dense("bfloat16", "float32's range where float16's 65,504 is not enough; Ampere and newer"),
+        "int4": Policy(
+            activations="float16",
+            vision="dense",
+            projector="dense",
+            decoder="int4",
+            table="dense",
+            block_size=128,
+            pads=False,
+            why="4-bit blocks of 128 in the decoder's matrices, the rest in float16",
+        ),
+    },
 }
+REFUSED = {
+    ("ort", "bf16"): "ONNX Runtime's CPU kernels cover no bfloat16 MatMul, so the build could not be verified or run",
+    ("trt", "int8"): "TensorRT has no 8-bit weights without 8-bit activations, which need calibration data",
+}
+NAMES = ("fp32", "fp16", "bf16", "int8", "int4")
 
 
 def policy_for(precision: str, target: str) -> Policy:
     """The row for a precision on a target. Raises OVError (USAGE) with the reason where there is none."""
-    if precision not in PRECISIONS:
-        raise OVError(ExitCode.USAGE, f"unknown precision {precision!r}", f"one of: {', '.join(PRECISIONS)}")
-    policy = PRECISIONS[precision]
-    if target not in policy.targets:
-        raise OVError(
-            ExitCode.USAGE,
-            f"precision {precision} is not available for target {target}: {policy.why}",
-            f"for {target}: {', '.join(p for p, row in PRECISIONS.items() if target in row.targets) or 'none'}",
-        )
-    return policy
+    if precision not in NAMES:
+        raise OVError(ExitCode.USAGE, f"unknown precision {precision!r}", f"one of: {', '.join(NAMES)}")
+    if policy := PRECISIONS[target].get(precision):
+        return policy
+    raise OVError(
+        ExitCode.USAGE,
+        f"precision {precision} is not available for target {target}: {REFUSED[target, precision]}",
+        f"for {target}: {', '.join(PRECISIONS[target])}",
+    )

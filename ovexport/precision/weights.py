@@ -20,14 +20,14 @@ TensorSource = Callable[[str], torch.Tensor]  # by parameter name of ovexport.mo
 BLOCK_SIZE = 32
 PIECE_ELEMENTS = 1 << 23  # 32 MiB as float32; quantisation holds about five times that for a moment
 
-TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16}
+TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def vector(source: TensorSource, names: Sequence[str], dtype: str, size: int) -> Weight:
     """Biases or norm weights, joined one after another."""
 
     def pieces() -> Iterator[np.ndarray]:
-        yield torch.cat([source(n).flatten().to(TORCH_TYPES[dtype]) for n in names]).numpy()
+        yield _bytes_of(torch.cat([source(n).flatten().to(TORCH_TYPES[dtype]) for n in names]))
 
     return Weight(dtype=dtype, shape=(size,), pieces=pieces)
 
@@ -37,7 +37,7 @@ def array(source: TensorSource, name: str, dtype: str, shape: tuple[int, ...]) -
 
     def pieces() -> Iterator[np.ndarray]:
         for part in _row_pieces(source(name)):
-            yield part.to(TORCH_TYPES[dtype]).numpy()
+            yield _bytes_of(part.to(TORCH_TYPES[dtype]))
 
     return Weight(dtype=dtype, shape=shape, pieces=pieces)
 
@@ -53,7 +53,7 @@ def transposed(source: TensorSource, names: Sequence[str], dtype: str, rows: int
             weight_KN[:, start : start + len(part_NK)] = part_NK.T
             start += len(part_NK)
         parts.clear()
-        yield weight_KN.numpy()
+        yield _bytes_of(weight_KN)
 
     return Weight(dtype=dtype, shape=(columns, rows), pieces=pieces)
 
@@ -87,6 +87,37 @@ def block_scales(
             yield blocks.scale_NG.numpy()
 
     return Weight(dtype="float32", shape=shape or (rows, -(-columns // BLOCK_SIZE)), pieces=pieces)
+
+
+def int4_matrix(source: TensorSource, names: Sequence[str], block_size: int, rows: int, columns: int) -> Weight:
+    """Quantised matrices [n, K] stacked to [N, K] and stored as int4 [K, N], as DequantizeLinear(axis=0) takes them.
+
+    K must be a multiple of the block, N of two.
+    """
+
+    def pieces() -> Iterator[np.ndarray]:
+        blocks = [quantize_blocks(source(n), bits=4, block_size=block_size) for n in names]
+        codes_KN = torch.cat([b.q_NGE.flatten(1) for b in blocks]).T.to(torch.uint8) & 0xF
+        yield (codes_KN[:, 0::2] | (codes_KN[:, 1::2] << 4)).numpy()
+
+    return Weight(dtype="int4", shape=(columns, rows), pieces=pieces)
+
+
+def int4_scales(
+    source: TensorSource, names: Sequence[str], block_size: int, rows: int, columns: int, dtype: str
+) -> Weight:
+    """The scales that go with `int4_matrix`, [G, N]."""
+
+    def pieces() -> Iterator[np.ndarray]:
+        scales = [quantize_blocks(source(n), bits=4, block_size=block_size).scale_NG for n in names]
+        yield _bytes_of(torch.cat(scales).T.contiguous().to(TORCH_TYPES[dtype]))
+
+    return Weight(dtype=dtype, shape=(columns // block_size, rows), pieces=pieces)
+
+
+def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+    """As NumPy, which has no bfloat16: there the same bits as int16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _quantized_pieces(source: TensorSource, names: Sequence[str], bits: int) -> Iterator[Blocks]:

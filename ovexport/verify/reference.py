@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ovexport.checkpoint.parts import TensorFolder, load_language_model, load_pr
 from ovexport.model import KVCache, OneVision, weights_upcast
 from ovexport.precision.policy import Policy
 from ovexport.verify.probe import GREEDY_TOKENS, Probe, make_probe
+from ovexport.verify.ranges import Peaks, watched
 from ovexport.verify.rounded import has_rounded_decoder, rounded_logits
 
 Progress = Callable[[str, int, int], None]  # (step, steps done, steps in all)
@@ -56,7 +58,10 @@ class Reference:
     image_embeds_TD: NDArray[np.float32]
     logits_KV: NDArray[np.float32]
     rounded_logits_KV: NDArray[np.float32]  # with the bundle's rounded weights (rounded.py); K is 0 if not asked for
+    rounded_logits_trt_KV: NDArray[np.float32]  # with those for TensorRT, whose blocks are others
     greedy_ids_G: NDArray[np.int64]
+    range_names: NDArray[np.str_]  # of activations (ranges.py)
+    range_peaks: NDArray[np.float32]  # their largest magnitudes
     torch_version: NDArray[np.str_]  # scalar
 
     @property
@@ -66,6 +71,14 @@ class Reference:
         flat_RD = np.zeros((num_tiles * patches, self.features_FD.shape[1]), np.float32)
         flat_RD[self.features_rows_F] = self.features_FD
         return flat_RD.reshape(num_tiles, patches, -1)
+
+    def rounded(self, target: str) -> NDArray[np.float32]:
+        """Logits with the weights of a target (ort, trt)."""
+        return {"ort": self.rounded_logits_KV, "trt": self.rounded_logits_trt_KV}[target]
+
+    @property
+    def peaks(self) -> Peaks:
+        return dict(zip(self.range_names.tolist(), self.range_peaks.tolist(), strict=True))
 
     def save(self, path: str | Path) -> None:
         """Write an .npz (compressed, no pickle). Raises OSError as the disk does."""
@@ -77,35 +90,51 @@ class Reference:
         """Raises OVError (BUNDLE_INVALID) for a file that is not one of `save`."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+                known = {field.name: arrays[field.name] for field in fields(cls) if field.name in arrays}
+                return cls(**{**_absent(known["logits_KV"].shape[1]), **known})
         except _DAMAGED as err:
             raise OVError(
                 ExitCode.BUNDLE_INVALID, f"{Path(path).name} can't be read: {err}", "build the bundle again"
             ) from err
 
 
+def _absent(vocabulary: int) -> dict[str, NDArray[Any]]:
+    """What older files lack."""
+    return {
+        "rounded_logits_trt_KV": np.zeros((0, vocabulary), np.float32),
+        "range_names": np.zeros(0, "U1"),
+        "range_peaks": np.zeros(0, np.float32),
+    }
+
+
 def make_reference(
-    checkpoint: TensorFolder, *, seed: int = 0, policy: Policy | None = None, progress: Progress | None = None
+    checkpoint: TensorFolder,
+    *,
+    seed: int = 0,
+    policies: Mapping[str, Policy] | None = None,
+    progress: Progress | None = None,
 ) -> Reference:
     """Ask PyTorch, in float32 whatever the weights are stored in.
 
-    With the `policy` of an int8 or int4 bundle the language model is asked a second time, its weights rounded as there.
+    With the policies of an int8 or int4 bundle, by target, the language model is asked again, its weights rounded as
+    there.
     Peak memory is the mapped pages of the weights plus about 0.3 GB at the real shapes.
     """
     report = progress or (lambda step, done, total: None)
     probe = make_probe(checkpoint.config, seed)
+    peaks: Peaks = {}
     with torch.device("meta"):
         model = OneVision(checkpoint.config).eval()
     with torch.no_grad():
         report("vision tower", 0, STEPS)
-        features_NPD = _features(checkpoint, probe)
+        features_NPD = _features(checkpoint, probe, peaks)
         report("projector", 1, STEPS)
-        image_embeds_TD = _image_embeds(model, checkpoint, features_NPD, probe)
+        image_embeds_TD = _image_embeds(model, checkpoint, features_NPD, probe, peaks)
         report("language model", 2, STEPS)
         model.language_model = load_language_model(checkpoint)
-        logits_KV, greedy_ids = _logits(model, image_embeds_TD, probe)
+        logits_KV, greedy_ids = _logits(model, image_embeds_TD, probe, peaks)
         report("language model, weights rounded", 3, STEPS)
-        rounded_KV = _rounded_logits(model, image_embeds_TD, probe, policy)
+        rounded = [_rounded_logits(model, image_embeds_TD, probe, (policies or {}).get(t)) for t in ("ort", "trt")]
         report("language model", STEPS, STEPS)
     rows_F = _rows_used(probe)
     return Reference(
@@ -122,32 +151,40 @@ def make_reference(
         patches=np.array(features_NPD.shape[1]),
         image_embeds_TD=image_embeds_TD.numpy(),
         logits_KV=logits_KV.numpy(),
-        rounded_logits_KV=rounded_KV.numpy(),
+        rounded_logits_KV=rounded[0].numpy(),
+        rounded_logits_trt_KV=rounded[1].numpy(),
         greedy_ids_G=np.array(greedy_ids, np.int64),
+        range_names=np.array(list(peaks)),
+        range_peaks=np.array(list(peaks.values()), np.float32),
         torch_version=np.array(torch.__version__),
     )
 
 
-def _features(checkpoint: TensorFolder, probe: Probe) -> torch.Tensor:
-    with weights_upcast(load_vision_tower(checkpoint)) as tower:
+def _features(checkpoint: TensorFolder, probe: Probe, peaks: Peaks) -> torch.Tensor:
+    with weights_upcast(load_vision_tower(checkpoint)) as tower, watched(tower, "vision_tower", peaks):
         return torch.cat([tower(tile_1CHW) for tile_1CHW in torch.from_numpy(probe.pixels_NCHW).split(1)])
 
 
-def _image_embeds(model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe) -> torch.Tensor:
+def _image_embeds(
+    model: OneVision, checkpoint: TensorFolder, features_NPD: torch.Tensor, probe: Probe, peaks: Peaks
+) -> torch.Tensor:
     model.projector = load_projector(checkpoint)
     model.image_newline = nn.Parameter(checkpoint.tensor("image_newline"), requires_grad=False)
-    with weights_upcast(model.projector):
+    with weights_upcast(model.projector), watched(model.projector, "projector", peaks):
         image_embeds_TD = model.pool(features_NPD, probe.plan)
     model.projector.to("meta")
     return image_embeds_TD
 
 
-def _logits(model: OneVision, image_embeds_TD: torch.Tensor, probe: Probe) -> tuple[torch.Tensor, list[int]]:
+def _logits(
+    model: OneVision, image_embeds_TD: torch.Tensor, probe: Probe, peaks: Peaks
+) -> tuple[torch.Tensor, list[int]]:
     """Logits of the kept positions in one pass without a cache, and a greedy answer to the prompt with one."""
     language_model = model.language_model
     with weights_upcast(language_model):
         embeds_1SD = model.merge(*_prompt(probe, image_embeds_TD))
-        hidden_SD = language_model(embeds_1SD)[0]
+        with watched(language_model, "language_model", peaks):
+            hidden_SD = language_model(embeds_1SD)[0]
         logits_KV = language_model.logits(hidden_SD[torch.from_numpy(probe.logits_positions_K)])
         return logits_KV, _greedy(model, embeds_1SD[:, : probe.prompt_tokens])
 

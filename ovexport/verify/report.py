@@ -16,6 +16,7 @@ from typing import Any
 
 from ovengines.errors import ExitCode, OVError
 from ovexport.verify.metrics import HISTOGRAM_EDGES, Metrics
+from ovexport.verify.ranges import FLOAT16_MAX, RangeRow
 from ovexport.verify.tolerance import Tolerance
 
 REPORT_VERSION = 1
@@ -149,6 +150,7 @@ class Report:
     subject: Subject
     rows: tuple[Row, ...]
     answers: tuple[AnswerRow, ...] = ()
+    ranges: tuple[RangeRow, ...] = ()
     versions: dict[str, str] = field(default_factory=installed_versions)
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d"))
 
@@ -157,8 +159,8 @@ class Report:
         return not self.failed
 
     @property
-    def failed(self) -> list[Row | AnswerRow]:
-        every: list[Row | AnswerRow] = [*self.rows, *self.answers]
+    def failed(self) -> list[Row | AnswerRow | RangeRow]:
+        every: list[Row | AnswerRow | RangeRow] = [*self.rows, *self.answers, *self.ranges]
         return [row for row in every if not row.passed]
 
     def with_answers(self, answers: Sequence[AnswerRow]) -> Report:
@@ -169,12 +171,12 @@ class Report:
         if not self.failed:
             return
         worst = max(self.failed, key=lambda row: row.badness)
-        count = f"{len(self.failed)} of {len(self.rows) + len(self.answers)}"
+        count = f"{len(self.failed)} of {len(self.rows) + len(self.answers) + sum(row.judged for row in self.ranges)}"
         raise OVError(
             ExitCode.PARITY_FAILED,
             f"{count} comparisons with PyTorch failed in {self.subject.precision}; the worst is {worst.stage}: "
             f"{worst.finding}",
-            "try --precision fp32; if that fails as well, please report it with the table of all comparisons",
+            _hint(worst),
         )
 
     def table(self) -> str:
@@ -182,7 +184,7 @@ class Report:
         lines = _aligned(_ROW_TITLES, [_row_cells(row) for row in self.rows])
         if self.answers:
             lines += ["", *_aligned(_ANSWER_TITLES, [_answer_cells(row) for row in self.answers])]
-        return "\n".join([*lines, _FOOTNOTE])
+        return "\n".join([*lines, *(_range_line(row) for row in self.ranges if row.judged), _FOOTNOTE])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -194,6 +196,7 @@ class Report:
             "histogram_log10_edges": list(HISTOGRAM_EDGES),
             "rows": [_row_json(row) for row in self.rows],
             "answers": [_row_json(row) for row in self.answers],
+            "ranges": [_row_json(row) for row in self.ranges],
         }
 
     def to_json(self) -> str:
@@ -208,11 +211,22 @@ def write_report(report: Report, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def _hint(worst: Row | AnswerRow | RangeRow) -> str:
+    if isinstance(worst, RangeRow):
+        return "use --precision bf16 --target tensorrt, or fp32"
+    return "try --precision fp32; if that fails as well, please report it with the table of all comparisons"
+
+
 _ROW_TITLES = ("stage", "output", "max error", "mean error", "rms error", "rms limit", "cosine", "argmax", "")
 _ANSWER_TITLES = ("answer", "equal", "same choice", "gap", "limit", "")
 
 
-def _row_json(row: Row | AnswerRow) -> dict[str, Any]:
+def _range_line(row: RangeRow) -> str:
+    share = f"{100 * row.peak / FLOAT16_MAX:.2g} % of float16's range"
+    return f"largest in the {row.part}: {row.peak:.4g} at {row.largest}, {share}  {_verdict(row.passed)}"
+
+
+def _row_json(row: Row | AnswerRow | RangeRow) -> dict[str, Any]:
     return {**dataclasses.asdict(row), "passed": row.passed, "finding": row.finding}
 
 

@@ -63,6 +63,15 @@ TOLERANCES = {
         "seen": _INT8_SEEN,
         "pipeline": _limits(3.5e-1, 1.2e-1, 0.95),  # 1.2e-1, 4.3e-2, 1.4e-2
     },
+    # Run in float32 (trt_files.py), so that only the rounding of the weights shows: of ov-tiny, stored in float16, at
+    # worst 4.6e-3, 5.3e-3, 3.1e-4; of a checkpoint in bfloat16 none at all.
+    "bf16": {
+        "vision": _limits(3e-2, 2e-2, 0.999),
+        "projector": _limits(2e-2, 1e-2, 0.9995),
+        "decoder": _limits(5e-2, 2e-2, 0.998),
+        "seen": _limits(3e-2, 2e-2, 0.999),
+        "pipeline": _limits(6e-2, 3e-2, 0.998),
+    },
     "int4": {  # tower, projector and table are int8 here
         "vision": _INT8_VISION,
         "projector": _INT8_PROJECTOR,
@@ -77,6 +86,13 @@ TOLERANCES = {
 ANSWER_GAPS = {"fp32": 2e-4, "fp16": 1e-2, "int8": 1.5e-1, "int4": 5e-1}
 
 
-def tolerance_for(precision: str, kind: str) -> Tolerance:
+# TensorRT's int4: tower, projector and table stay in float16, and activations are not rounded to 8 bits, so that the
+# decoder against the same rounded weights is as close as float16: at worst 2.8e-3, 1.3e-3, 4.6e-6 on the same models.
+_AS_FP16 = {"vision": "vision", "projector": "projector", "seen": "seen", "rounded": "decoder"}
+
+
+def tolerance_for(precision: str, kind: str, target: str = "ort") -> Tolerance:
     """The limits of a precision for one of the kinds."""
+    if (target, precision) == ("trt", "int4") and kind in _AS_FP16:
+        return TOLERANCES["fp16"][_AS_FP16[kind]]
     return TOLERANCES[precision][kind]

@@ -21,8 +21,7 @@ from ovexport.plan import SMALL_FILES_BYTES
 
 Command = Callable[..., Outcome]
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
-PLAN_KEYS = {"model", "precision", "why", "weights", "activations", "files_bytes", "source_bytes", "disk_bytes"}
-PLAN_KEYS |= {"peak_memory_bytes"}
+PLAN_KEYS = {"model", "precision", "targets", "files_bytes", "source_bytes", "disk_bytes", "peak_memory_bytes"}
 
 
 def parsed(outcome: Outcome) -> dict[str, Any]:
@@ -179,3 +178,28 @@ def test_names_of_the_commands() -> None:
         done = subprocess.run([script, "--help"], capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout.startswith(f"usage: {name}"), done
     assert package.__version__ == importlib.metadata.version("ovexport")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int4"])
+def test_for_tensorrt_it_says_what_is_left_to_do(
+    precision: str, ovexport: Command, checkpoint: Path, out: Path
+) -> None:
+    """No TensorRT here, and no GPU: the bundle is written and compared, the engines are the device's business."""
+    outcome = ovexport("build", checkpoint, "-o", out / "b", "--precision", precision, "--target", "tensorrt")
+    assert outcome.code == 0, outcome.err
+    assert "to do" in outcome.out and "--device tensorrt" in outcome.out and str(out / "b") in outcome.out
+    manifest = json.loads((out / "b" / "manifest.json").read_text())
+    assert [(g["role"], g["target"]) for g in manifest["graphs"]] == [
+        (role, "trt") for role in ("vision", "projector", "decoder")
+    ]
+    assert {"decoder.trt.onnx", "decoder.trt.onnx.data"} < set(names_in(out / "b"))
+    assert (out / "b" / "report.html").exists()
+
+
+def test_all_targets_in_one_bundle(ovexport: Command, checkpoint: Path, out: Path) -> None:
+    words = ["build", checkpoint, "-o", out / "b", "--precision", "fp16", "--target", "all", "--json"]
+    built = parsed(ovexport(*words))
+    assert set(built["targets"]) == {"ort", "trt"}
+    stages = [row["stage"] for row in built["parity"]["rows"]]
+    assert {stage.removeprefix("tensorrt: ") for stage in stages if stage.startswith("tensorrt: ")} < set(stages)
+    assert all(row["judged"] and row["passed"] for row in built["parity"]["ranges"])

@@ -132,8 +132,10 @@ def test_a_hub_id_without_the_hub(ovexport: Command, out: Path) -> None:
     ("words", "fragment"),
     [
         (["--precision", "bf16"], "bfloat16"),
-        (["--target", "tensorrt"], "tensorrt"),
-        (["--target", "all"], "all"),
+        (["--target", "tensorrt"], "calibration"),  # int8, the default precision
+        (["--target", "all", "--precision", "bf16"], "bfloat16"),
+        (["--target", "tensorrt", "--precision", "fp16", "--verify", "full"], "--target all"),
+        (["--target", "gpu"], "gpu"),
         (["--precision", "int3"], "int3"),
         (["--verify", "sometimes"], "sometimes"),
         (["--no-such-option"], "--no-such-option"),

@@ -15,7 +15,7 @@ from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint import Checkpoint, open_checkpoint
 from ovexport.embedded import EMBEDDED_MODEL
 from ovexport.graphs.builder import GraphBuilder, Weight
-from ovexport.graphs.table import ORT_GRAPHS
+from ovexport.graphs.table import GRAPHS
 from ovexport.graphs.write import ALIGN_BYTES, write_graph
 from ovexport.plan import plan_build
 
@@ -89,7 +89,7 @@ def test_files_are_valid_onnx_and_plans_are_exact(
 ) -> None:
     bundle = build_tiny(precision)
     planned = dict(plan_build(checkpoint, precision, "ort").file_sizes())
-    for row in ORT_GRAPHS:
+    for row in GRAPHS["ort"]:
         file = bundle / row.file
         model = onnx.load(str(file), load_external_data=False)
         declared = {(o.domain, o.version) for o in model.opset_import}

@@ -26,9 +26,11 @@ def checkpoints() -> Callable[[int], RandomCheckpoint]:
 
 @pytest.fixture(scope="session")
 def references(checkpoints: Callable[[int], RandomCheckpoint]) -> Callable[[int, str], Reference]:
-    return cache(
-        lambda seed, precision: make_reference(checkpoints(seed), seed=seed, policy=PRECISIONS[precision])
-    )
+    def make(seed: int, precision: str) -> Reference:
+        policies = {"ort": PRECISIONS["ort"][precision]}
+        return make_reference(checkpoints(seed), seed=seed, policies=policies)
+
+    return cache(make)
 
 
 @pytest.fixture

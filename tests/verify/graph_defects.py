@@ -117,6 +117,29 @@ def shift_visual_rows(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
     graph.node.insert(0, helper.make_node("Add", ["embed_index", "one"], ["next_row"]))
 
 
+def forget_mask(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
+    """TensorRT's form: every position sees what comes after it, and the row that is no token."""
+    graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "seen"))
+    for node in list(graph.node):
+        node.input[:] = ["no_mask" if name == "attention_mask" else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Mul", ["attention_mask", "seen"], ["no_mask"]))
+
+
+def wrong_visual_rows(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
+    """TensorRT's form: each visual position takes the first row."""
+    maximum = next(n for n in graph.node if n.op_type == "Max")
+    maximum.op_type = "Min"
+
+
+def swap_new_keys_and_values(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
+    """Right within a call, wrong in the next one."""
+    names = [value.name for value in graph.output if value.name.startswith("new_key_values.0.")]
+    twin = dict(zip(names, reversed(names), strict=True))
+    for node in graph.node:
+        node.output[:] = [twin.get(name, name) for name in node.output]
+        node.input[:] = [twin.get(name, name) for name in node.input]
+
+
 def swap_pooling_weights(graph: onnx.GraphProto, _: RandomCheckpoint) -> None:
     """Only tokens of several sources notice: those of the video's pooling."""
     graph.initializer.append(numpy_helper.from_array(np.array([1, 0, 2, 3]), "order"))

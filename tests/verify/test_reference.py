@@ -93,13 +93,13 @@ def test_reference_is_what_the_whole_model_computes_in_float32(dtype: torch.dtyp
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_rounded_logits_are_those_of_a_model_with_rounded_weights(precision: str) -> None:
     checkpoint = random_checkpoint(small_config(tied=precision == "int4"), 3, dtype=torch.bfloat16)
-    policy = PRECISIONS[precision]
-    reference = make_reference(checkpoint, seed=3, policy=policy)
+    policy = PRECISIONS["ort"][precision]
+    reference = make_reference(checkpoint, seed=3, policies={"ort": policy})
     model = plain_model(checkpoint)
     for name, parameter in model.language_model.named_parameters():
         if parameter.ndim == 2:
             bits = 8 if "embed_tokens" in name or "lm_head" in name or precision == "int8" else 4
-            parameter.copy_(rounded(parameter, bits))
+            parameter.copy_(rounded(parameter, bits, policy))
     ids_1S, index_1S = torch.from_numpy(reference.input_ids_S)[None], torch.from_numpy(reference.embed_index_S)[None]
     embeds_1SD = model.merge(ids_1S, torch.from_numpy(reference.image_embeds_TD), index_1S)
     hidden_SD = model.language_model(embeds_1SD)[0]
@@ -209,6 +209,9 @@ def test_file_is_below_15_mb_at_the_real_shapes(tmp_path: Path, hidden: int, voc
         image_embeds_TD=noise.standard_normal((probe.plan.num_tokens, hidden), np.float32),
         logits_KV=logits_KV,
         rounded_logits_KV=logits_KV[::-1],
+        rounded_logits_trt_KV=logits_KV[1::-1],
+        range_names=np.array([f"language_model.layers.{i}.self_attn.q_proj output" for i in range(400)]),
+        range_peaks=noise.standard_normal(400, np.float32),
         greedy_ids_G=np.arange(16),
         torch_version=np.array("0"),
     ).save(tmp_path / "reference.npz")

@@ -10,7 +10,7 @@ import torch
 from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Geometry, Manifest, ModelSpec
 from ovengines.bundle.reader import Bundle, open_bundle
 from ovengines.bundle.writer import BundleWriter
-from ovexport.graphs.table import ORT_GRAPHS, build_graph, graph_spec
+from ovexport.graphs.table import GRAPHS, build_graph, graph_spec
 from ovexport.graphs.write import write_graph
 from ovexport.model import LanguageConfig, OneVision, OneVisionConfig, VisionConfig
 from ovexport.precision.policy import PRECISIONS
@@ -43,7 +43,13 @@ class RandomCheckpoint:
 
 
 def small_config(
-    *, layers: int = 2, tied: bool = True, vocabulary: int = 512, hidden: int = 96, intermediate: int = 160
+    *,
+    layers: int = 2,
+    tied: bool = True,
+    vocabulary: int = 512,
+    hidden: int = 96,
+    intermediate: int = 160,
+    heads: int = 6,
 ) -> OneVisionConfig:
     """Heads 6 over 2; a width of 96 fills blocks of 32, the intermediate of the tower (144) does not."""
     pinpoints = tuple((TILE_PX * rows, TILE_PX * columns) for rows in range(1, 4) for columns in range(1, 4))
@@ -56,7 +62,7 @@ def small_config(
             hidden=hidden,
             intermediate=intermediate,
             num_layers=layers,
-            num_heads=6,
+            num_heads=heads,
             num_kv_heads=2,
             head_dim=16,
             max_positions=512,
@@ -88,12 +94,12 @@ def random_checkpoint(
     return RandomCheckpoint(model.to(dtype))
 
 
-def make_bundle(checkpoint: RandomCheckpoint, folder: Path, precision: str) -> Bundle:
+def make_bundle(checkpoint: RandomCheckpoint, folder: Path, precision: str, target: str = "ort") -> Bundle:
     """Write and open a bundle; its tokenizer and template are no concern here and left out."""
-    config, policy = checkpoint.config, PRECISIONS[precision]
+    config, policy = checkpoint.config, PRECISIONS[target][precision]
     graphs = []
     with BundleWriter(folder) as writer:
-        for row in ORT_GRAPHS:
+        for row in GRAPHS[target]:
             graph = build_graph(row, config, policy, checkpoint.tensor)
             write_graph(graph, writer.folder, row.file, weights_in=row.weights_in)
             graphs.append(graph_spec(row, graph))

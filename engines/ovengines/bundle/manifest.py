@@ -22,7 +22,7 @@ LAYOUT_VERSION = 1
 SEMANTICS_VERSION = 1
 VERSIONS = {"layout_version": LAYOUT_VERSION, "semantics_version": SEMANTICS_VERSION}
 CHECKSUM = "checksum"
-CACHE_DTYPES = ("float32", "float16")
+CACHE_DTYPES = {"ort": ("float32", "float16"), "trt": ("float32", "float16", "bfloat16")}  # by target
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "uint8")
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ def _check_values(manifest: Manifest) -> None:
         past = [tensor for tensor in graph.inputs if tensor.name.startswith("past_key_values.")]
         if graph.role.startswith("decoder") and len(past) != 2 * model.num_layers:
             raise _invalid(f"{graph.file} has {len(past)} cache inputs for {model.num_layers} layers")
-        if any(tensor.dtype not in CACHE_DTYPES for tensor in past):
+        if any(tensor.dtype not in CACHE_DTYPES.get(graph.target, DTYPES) for tensor in past):
             raise _invalid(f"{graph.file} has a cache of a type that no engine here holds")
 
 
