@@ -34,6 +34,10 @@ def test_what_is_compared(measured: Evaluation) -> None:
     assert not measured.tally.left_out
 
 
+def test_the_embedded_model_is_good_enough_to_compare_precisions(points: dict[str, float]) -> None:
+    assert points["PyTorch"] > 80
+
+
 @pytest.mark.parametrize("precision", POINTS)
 def test_a_precision_costs_few_points(points: dict[str, float], precision: str) -> None:
     assert points[precision] >= points["PyTorch"] - POINTS[precision], points

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 QUESTIONS = "questions.json"
 COUNT_PROMPT = "How many shapes are there?"  # the demo's second question
 MAX_NEW_TOKENS = 128
+MOST_QUESTIONS = 6  # of one example
 _TILE_PX = ONE_TILE_PX[1]
 
 
@@ -73,17 +74,16 @@ def _page(drawing: Drawing) -> bool:
 
 
 def _album(drawing: Drawing) -> bool:
-    return len(drawing.images) == 3 and len(drawing.exchanges) == 3
+    return len(drawing.images) == 3 and len({exchange.family for exchange in drawing.exchanges}) == 3
 
 
 EXAMPLES = (
-    Example(files=("shapes.png",), kind="shapes", seed=0, fits=_two_by_two),
+    Example(files=("shapes.png",), kind="shapes", seed=6, fits=_two_by_two),
     Example(files=("portrait.png",), kind="shapes", seed=0, fits=lambda d: (_tiles(d), _things(d)) == ((2, 1), [1, 1])),
     Example(files=("tile.png",), kind="shapes", seed=0, fits=lambda d: (_tiles(d), _things(d)) == ((1, 1), [1])),
     Example(files=("sign.png",), kind="sign", seed=0, fits=_asks("What does the sign say?")),
-    Example(files=("page.png",), kind="small-text", seed=0, fits=_page),
+    Example(files=("page.png",), kind="small-text", seed=8, fits=_page),
     Example(files=("chart.png",), kind="bars", seed=0, fits=_asks("Which bar is the highest?")),
-    Example(files=("table.png",), kind="table", seed=0, fits=lambda d: len(d.exchanges) == 3),
     Example(files=("sum.png",), kind="sum-picture", seed=0, fits=_asks("What is the result?")),
     Example(files=("first.png", "second.png", "third.png"), kind="album", seed=0, fits=_album),
     Example(files=("before.png", "after.png"), kind="pair", seed=0, fits=lambda d: len(d.exchanges) == 2),
@@ -100,7 +100,7 @@ def drawing_of(example: Example) -> Drawing:
 
 
 def exchanges_of(drawing: Drawing) -> list[Exchange]:
-    """What the drawing asks; for shapes, first what the demo asks of any picture."""
+    """The first questions of the drawing; for shapes, before them what the demo asks of any picture."""
     demo = []
     if drawing.kind == "shapes":
         count = capitalised(NUMBERS[len(drawing.marks[0])])
@@ -108,7 +108,7 @@ def exchanges_of(drawing: Drawing) -> list[Exchange]:
             Exchange(family="describe", question=DEFAULT_PROMPT, answer=drawing.caption),
             Exchange(family="count", question=COUNT_PROMPT, answer=count),
         ]
-    return list({exchange.question: exchange for exchange in (*demo, *drawing.exchanges)}.values())
+    return list({exchange.question: exchange for exchange in (*demo, *drawing.exchanges)}.values())[:MOST_QUESTIONS]
 
 
 def rows(example: Example, drawing: Drawing) -> list[dict[str, object]]:
