@@ -3,18 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-DEMO_IMAGE := examples/shapes.png
-DEMO_PROMPT := How many shapes are there?
 
-.PHONY: help demo test test-slow test-transformers-4 lint type bench-gates ov-tiny clean
+.PHONY: help demo test test-slow test-transformers-4 test-trt-api lint type bench-gates ov-tiny clean
 
 help:           ## this list
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: *##' Makefile | sed 's/:.*##/\t/' | expand -t 22
 
-demo: $(VENV)/.demo  ## build a bundle from the embedded model and ask it about a picture
+demo: $(VENV)/.demo  ## build a bundle from the embedded model and ask it about a chart, two pictures and a clip
 	$(BIN)/ovexport build --force
-	$(BIN)/ovrun $(DEMO_IMAGE)
-	$(BIN)/ovrun $(DEMO_IMAGE) -p "$(DEMO_PROMPT)"
+	$(BIN)/ovrun examples/chart.png -p "Which bar is the highest?"
+	$(BIN)/ovrun examples/before.png examples/after.png -p "What changed from the first image to the second?"
+	$(BIN)/ovrun --video examples/clip.mp4 -p "In which direction does the circle move?"
 
 test: $(VENV)/.test lint type  ## lint, types and the whole test suite (under 12 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -24,6 +23,9 @@ test-slow: $(VENV)/.test  ## what takes minutes or gigabytes: real shapes, build
 
 test-transformers-4: $(VENV)/.test4  ## parity against transformers 4.57 in an environment of its own
 	$(VENV)4/bin/python -m pytest -n 2 -m "not slow" tests/model tests/tiling tests/parity tests/checkpoint
+
+test-trt-api: $(VENV)/.test  ## what is used of TensorRT's Python API, against the real bindings of four versions
+	$(BIN)/python -m pytest -rs tests/engines/tensorrt/test_tensorrt_api.py
 
 lint: $(VENV)/.test  ## ruff
 	$(BIN)/ruff check .
@@ -35,7 +37,7 @@ type: $(VENV)/.test  ## mypy
 bench-gates: $(VENV)/.test  ## the speed and memory figures of the README, measured here (about 20 minutes)
 	$(BIN)/python -m benchmarks.gates
 
-ov-tiny: $(VENV)/.train  ## train the embedded model again from nothing (about 100 minutes on 2 free cores); resumable
+ov-tiny: $(VENV)/.train  ## train the embedded model again from nothing (about three hours on 2 free cores); resumable
 	$(BIN)/python -m ovexport.train.tiny --runs runs
 
 clean:          ## remove environments and caches

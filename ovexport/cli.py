@@ -13,7 +13,7 @@ from typing import Protocol
 
 import ovexport
 from ovengines.errors import ExitCode, OVError
-from ovexport.commands import build, data, eval, inspect, train, verify
+from ovexport.commands import build, data, doctor, eval, inspect, train, verify
 from ovrun.command import CommandParser, run_command
 from ovrun.log import show_log
 from ovrun.terminal import Terminal
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "train": train,
     "data": data,
     "eval": eval,
+    "doctor": doctor,
 }
 
 

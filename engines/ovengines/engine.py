@@ -43,6 +43,7 @@ class Engine(Protocol):
     """The graphs of one bundle, ready to run on one device."""
 
     name: str
+    context_tokens: int  # most tokens of one conversation: the model's, or fewer where memory is set aside for them
 
     def load(self, *roles: str) -> None:
         """Load graphs (vision, projector, decoder) now; what is not loaded yet is loaded when first used."""

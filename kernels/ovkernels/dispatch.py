@@ -24,3 +24,9 @@ def bilinear_token_pool(
     """out_TD by the best implementation of this machine; contract and errors as in `reference`."""
     *_, best = TOKEN_POOL.values()
     return best(rows_RD, indices_T4, weights_T4)
+
+
+def implementation() -> str:
+    """Which implementation is used on this machine."""
+    *_, best = TOKEN_POOL
+    return best

@@ -81,7 +81,8 @@ def wilson(mean: float, num: int, z: float = Z_95) -> tuple[float, float]:
     """The interval of the shares p for which `mean` of `num` tries is no further than z standard errors away."""
     centre = (mean + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * math.sqrt(mean * (1 - mean) / num + z * z / (4 * num * num))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return min(low, mean), max(high, mean)  # at 0 and at 1 they differ by what was rounded off
 
 
 def _by_question(suite: Suite, columns: Sequence[Column]) -> tuple[list[_Asked], list[LeftOut]]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ovengines.errors import ExitCode, OVError
 from ovrun.command import CommandParser, run_command
-from ovrun.commands import answer
+from ovrun.commands import answer, doctor
 from ovrun.commands.batch import command as batch
 from ovrun.commands.chat import command as chat
 from ovrun.server import command as serve
@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "chat": chat,
     "batch": batch,
     "serve": serve,
+    "doctor": doctor,
 }
 
 

@@ -49,8 +49,11 @@ Known = dict[int, tuple[object, tuple[object, ...], Sight]]  # by id of a source
 class Desk:
     """Where the questions to one model are made ready."""
 
-    def __init__(self, model: ModelSpec, tokenizer: Tokenizer, template: str, vision: Vision) -> None:
+    def __init__(
+        self, model: ModelSpec, tokenizer: Tokenizer, template: str, vision: Vision, context_tokens: int
+    ) -> None:
         self.model, self.tokenizer, self.template, self.vision = model, tokenizer, template, vision
+        self.context_tokens = context_tokens
 
     def question(
         self, ask: Ask, options: GenerationOptions, on_progress: Progress, known: Known | None = None
@@ -150,7 +153,7 @@ class Desk:
 
     def _room(self, prompt: Prompt) -> int:
         """How many new tokens fit the context after this prompt."""
-        context = self.model.max_positions
+        context = self.context_tokens
         if prompt.num_tokens > context - 1:
             raise OVError(
                 ExitCode.LIMIT_EXCEEDED,

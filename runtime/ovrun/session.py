@@ -52,7 +52,7 @@ class Session:
         self.model = bundle.manifest.model
         cache = FeatureCache(limit_value("feature_cache_bytes")) if feature_cache is None else feature_cache
         self.vision = Vision(engine, self.model, cache, scope=bundle.sha256)
-        self.desk = Desk(self.model, tokenizer, template, self.vision)
+        self.desk = Desk(self.model, tokenizer, template, self.vision, engine.context_tokens)
         self._engine: Engine | None = engine
         self._load_ms = load_ms
 
@@ -76,7 +76,7 @@ class Session:
         clock = Stopwatch()
         with clock.stage("load"):
             bundle = open_bundle(str(path), progress=on_progress)
-            engine = open_engine(bundle, device, threads)
+            engine = open_engine(bundle, device, threads, progress=on_progress)
             tokenizer = Tokenizer(bundle.file("tokenizer.json"))
             template = _read_template(bundle)
         logger.info("%s (%s) on %s", bundle.manifest.source, bundle.manifest.precision, engine.name)
@@ -212,7 +212,7 @@ class Session:
     def rows(self, slots: int = 1, keep_tokens: int | None = None) -> Rows:
         """Room for answers that are decoded together: see `Rows`."""
         self.engine.load("decoder")
-        return Rows(self.engine, slots, self.model.max_positions, keep_tokens=keep_tokens)
+        return Rows(self.engine, slots, self.engine.context_tokens, keep_tokens=keep_tokens)
 
     def row(self, question: Question, on_progress: Progress = no_progress) -> Row:
         """The row that answers a question."""
@@ -248,7 +248,7 @@ class Session:
         if answer.finish_reason == "length" and question.options.max_new_tokens < question.asked_new_tokens:
             warnings.append(
                 f"max_new_tokens cut from {question.asked_new_tokens} to {question.options.max_new_tokens}:"
-                f" the model's context of {self.model.max_positions:,} is full"
+                f" the model's context of {self.desk.context_tokens:,} is full"
             )
         return Result(
             text=answer.text,

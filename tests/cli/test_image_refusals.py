@@ -111,7 +111,7 @@ def test_devices_that_are_not_there(
 ) -> None:
     from ovengines import devices
 
-    monkeypatch.setattr(devices, "_providers", lambda: ["CPUExecutionProvider"])  # on a machine with a GPU, too
+    monkeypatch.setattr(devices, "providers", lambda: ["CPUExecutionProvider"])  # on a machine with a GPU, too
     assert_refused(ovrun(picture, "-m", bundle, "--device", device), code, device)
 
 

@@ -157,6 +157,6 @@ def test_commands_and_recipes_are_light() -> None:
 
 
 def test_every_command_has_what_the_parser_needs() -> None:
-    assert tuple(cli.COMMANDS) == ("build", "verify", "inspect", "train", "data", "eval")
+    assert tuple(cli.COMMANDS) == ("build", "verify", "inspect", "train", "data", "eval", "doctor")
     for name, module in cli.COMMANDS.items():
         assert module.SUMMARY and callable(module.arguments) and callable(module.run), name

@@ -16,7 +16,8 @@ import torch
 from ovengines import Engine, open_bundle, open_engine
 from ovengines.errors import ExitCode, OVError
 from ovengines.onnxruntime.cache import GROW_TOKENS
-from ovengines.onnxruntime.engine import DECODERS, best_decoder
+from ovengines.onnxruntime.engine import best_decoder
+from ovengines.onnxruntime.places import CPU
 from ovexport.checkpoint import load_language_model, open_checkpoint
 from ovexport.embedded import EMBEDDED_MODEL
 from ovexport.model import LanguageModel
@@ -25,7 +26,7 @@ TOLERANCE = 1e-4  # of the largest logit
 FIRST_TEXT_ID, LAST_TEXT_ID = 10, 500
 
 
-@pytest.fixture(scope="module", params=DECODERS)
+@pytest.fixture(scope="module", params=CPU.decoders)
 def engine(tiny_bundle: Path, request: pytest.FixtureRequest) -> Engine:
     return open_engine(open_bundle(tiny_bundle), "cpu", threads=1, decoder=request.param)
 
@@ -93,10 +94,11 @@ def test_cache_grows_without_forgetting(engine: Engine, language_model: Language
 def test_no_step_moves_or_copies_the_cache(engine: Engine) -> None:
     cache = engine.new_cache(GROW_TOKENS)
     run_in_chunks(engine, cache, random_ids(0, 10), [10], slice(0, 1))
-    addresses = [buffer.ctypes.data for buffer in cache.buffers_LHCD]  # type: ignore[attr-defined]
-    marks = [buffer.copy() for buffer in cache.buffers_LHCD]  # type: ignore[attr-defined]
+    buffers = cache.planes.buffers_LHCD  # type: ignore[attr-defined]
+    addresses = [buffer.ctypes.data for buffer in buffers]
+    marks = [buffer.copy() for buffer in buffers]
     run_in_chunks(engine, cache, random_ids(2, 5), [1] * 5, slice(0, 1))
-    for buffer, mark, address in zip(cache.buffers_LHCD, marks, addresses, strict=True):  # type: ignore[attr-defined]
+    for buffer, mark, address in zip(cache.planes.buffers_LHCD, marks, addresses, strict=True):  # type: ignore[attr-defined]
         assert buffer.ctypes.data == address
         assert np.array_equal(buffer[:, :, :10], mark[:, :, :10])
         assert not np.array_equal(buffer[:, :, 10:15], mark[:, :, 10:15])

@@ -31,7 +31,7 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FakeEngine]
     """Makes sessions run on fake engines, and lists those that were opened."""
     opened: list[FakeEngine] = []
 
-    def open_fake(bundle: object, device: str, threads: int | None) -> FakeEngine:
+    def open_fake(bundle: object, device: str, threads: int | None, progress: object) -> FakeEngine:
         opened.append(FakeEngine(bundle.manifest.model))  # type: ignore[attr-defined]
         return opened[-1]
 

@@ -147,6 +147,7 @@ class FakeEngine:
 
     def __init__(self, model: ModelSpec) -> None:
         self.model = model
+        self.context_tokens = model.max_positions
         self.loaded: set[str] = set()
         self.batches: list[int] = []
         self.chunks: list[tuple[int, int]] = []  # (tokens, logits rows) of each decode

@@ -65,7 +65,7 @@ class Slow(fake_engine.FakeEngine):
     def decode(self, *args, **kwargs):
         time.sleep(0.05)
         return super().decode(*args, **kwargs)
-ovrun.session.open_engine = lambda bundle, device, threads: Slow(bundle.manifest.model)
+ovrun.session.open_engine = lambda bundle, device, threads, progress: Slow(bundle.manifest.model)
 from ovrun.cli import main
 sys.exit(main(sys.argv[1:]))
 """

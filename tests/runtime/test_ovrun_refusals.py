@@ -111,7 +111,7 @@ def test_devices_that_are_not_there(
     from ovengines import devices, open_engine
 
     monkeypatch.setattr("ovrun.session.open_engine", open_engine)
-    monkeypatch.setattr(devices, "_providers", list)
+    monkeypatch.setattr(devices, "providers", list)
     _assert_refused(run(picture_file, "--device", device), code, device, "hint: ")
 
 

@@ -1,61 +1,51 @@
-"""Keys and values of a decoder whose past and present share one buffer (GroupQueryAttention).
+"""Keys and values of a decoder whose past and present share one buffer (GroupQueryAttention): the books of it.
 
-Axes: L slots (conversations), H key/value heads, C capacity in tokens, D head width.
+Where the numbers are is the business of planes.py.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from ovengines.errors import ExitCode, OVError
+from ovengines.onnxruntime.planes import Planes
 
 GROW_TOKENS = 256  # attention over a capacity reads all of it, so little is kept spare
 
 
 class SharedKVCache:
-    """One [L, H, C, D] buffer for each of keys and values per layer; a slot is one contiguous view of it.
+    """See `ovengines.engine.KVCache`.
 
-    The buffers grow in steps, so that a short question does not pay for a long context; a step copies the cache
+    The planes grow in steps, so that a short question does not pay for a long context; a step copies the cache
     once, which is nothing beside the tokens in between.
     """
 
-    def __init__(self, *, layers: int, heads: int, head_dim: int, dtype: np.dtype, capacity: int, slots: int) -> None:
+    def __init__(self, planes: Planes, *, capacity: int, slots: int) -> None:
+        self.planes = planes
         self.capacity = capacity
         self.slots = slots
-        self.generation = 0  # changes whenever the buffers move, so that bindings can be renewed
+        self.generation = 0  # changes whenever the planes move, so that bindings can be renewed
+        self.allocated = 0  # tokens that the planes hold room for now
         self._lengths = [0] * slots
-        self._shape = (slots, heads, 0, head_dim)
-        self._dtype = dtype
-        self.buffers_LHCD: list[np.ndarray] = [np.zeros(self._shape, dtype) for _ in range(2 * layers)]
 
     @property
     def lengths(self) -> list[int]:
         return list(self._lengths)
 
-    @property
-    def allocated(self) -> int:
-        """Tokens that the buffers hold room for now."""
-        return self._shape[2]
-
     def rewind(self, slot: int, length: int) -> None:
         if not 0 <= length <= self._lengths[slot]:
             raise ValueError(f"slot {slot} holds {self._lengths[slot]} tokens, can't rewind to {length}")
-        for buffer_LHCD in self.buffers_LHCD:  # an overflow that was rewound must not come back as 0 * NaN
-            buffer_LHCD[slot, :, length : self._lengths[slot]] = 0
+        # Zeros: an overflow that was rewound must not come back as 0 * NaN
+        self.planes.clear(slot, length, self._lengths[slot])
         self._lengths[slot] = length
 
     def swap(self, one: int, other: int) -> None:
-        used = max(self._lengths[one], self._lengths[other])
-        for buffer_LHCD in self.buffers_LHCD:
-            buffer_LHCD[[one, other], :, :used] = buffer_LHCD[[other, one], :, :used]
+        self.planes.swap(one, other, max(self._lengths[one], self._lengths[other]))
         self._lengths[one], self._lengths[other] = self._lengths[other], self._lengths[one]
 
     def copy(self, source: int, target: int, length: int) -> None:
         if not 0 <= length <= self._lengths[source]:
             raise ValueError(f"slot {source} holds {self._lengths[source]} tokens, can't copy {length}")
         self.rewind(target, 0)
-        for buffer_LHCD in self.buffers_LHCD:
-            buffer_LHCD[target, :, :length] = buffer_LHCD[source, :, :length]
+        self.planes.copy(source, target, length)
         self._lengths[target] = length
 
     def reserve(self, slots: slice, new_tokens: int) -> None:
@@ -83,11 +73,6 @@ class SharedKVCache:
         return min(self.capacity, -(-tokens // GROW_TOKENS) * GROW_TOKENS)
 
     def _allocate(self, allocated: int) -> None:
-        kept = max(self._lengths)
-        self._shape = (*self._shape[:2], allocated, self._shape[3])
-        for i, old_LHCD in enumerate(self.buffers_LHCD):
-            # Zeros: attention multiplies what is beyond a row's length by zero. Untouched pages cost no memory.
-            new_LHCD = np.zeros(self._shape, self._dtype)
-            new_LHCD[:, :, :kept] = old_LHCD[:, :, :kept]
-            self.buffers_LHCD[i] = new_LHCD
+        self.planes.resize(allocated, max(self._lengths))
+        self.allocated = allocated
         self.generation += 1

@@ -17,6 +17,8 @@ from ovengines.engine import Float32, Int64
 from ovengines.engine import KVCache as KVCacheProtocol
 from ovengines.errors import ExitCode, OVError
 from ovengines.onnxruntime.cache import SharedKVCache
+from ovengines.onnxruntime.places import CPU, Place
+from ovengines.onnxruntime.planes import PlaneShape
 from ovengines.onnxruntime.sessions import open_session, run_error
 
 
@@ -33,11 +35,17 @@ class _Bound:
 class OnnxRuntimeEngine:
     """See `ovengines.engine.Engine`."""
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, decoder: str | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, place: Place = CPU, threads: int | None = None, decoder: str | None = None
+    ) -> None:
+        """Raises OVError (USAGE) for a bundle whose decoder can't run there."""
         self.bundle = bundle
         self.threads = threads
-        self.name = "onnxruntime-cpu"
-        self._decoder_role = decoder or best_decoder(bundle.manifest, ort.__version__)
+        self.name = place.name
+        self.context_tokens = bundle.manifest.model.max_positions
+        self._place = place
+        self._decoder_role = decoder or best_decoder(bundle.manifest, ort.__version__, place.decoders)
+        place.check(bundle.manifest.graph(self._decoder_role, "ort"))
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._bound: _Bound | None = None
         self._no_embeds_TD = np.zeros((0, bundle.manifest.model.hidden), np.float32)
@@ -45,7 +53,7 @@ class OnnxRuntimeEngine:
     def session(self, role: str) -> ort.InferenceSession:
         role = self._decoder_role if role == "decoder" else role
         if role not in self._sessions:
-            self._sessions[role] = open_session(self.bundle, role, self.threads)
+            self._sessions[role] = open_session(self.bundle, role, self.threads, self._place.providers)
         return self._sessions[role]
 
     def load(self, *roles: str) -> None:
@@ -61,22 +69,22 @@ class OnnxRuntimeEngine:
 
     def new_cache(self, capacity: int, slots: int = 1) -> SharedKVCache:
         model = self.bundle.manifest.model
-        if capacity > model.max_positions:
+        if capacity > self.context_tokens:
             raise OVError(
                 ExitCode.LIMIT_EXCEEDED,
-                f"{capacity} tokens exceed the model's context of {model.max_positions}",
+                f"{capacity} tokens exceed the model's context of {self.context_tokens}",
                 "ask for fewer new tokens, or use smaller images",
             )
         graph = self.bundle.manifest.graph("decoder", "ort")
         past = next(t for t in graph.inputs if t.name.startswith("past_key_values."))
-        return SharedKVCache(
-            layers=model.num_layers,
+        shape = PlaneShape(
+            count=2 * model.num_layers,
+            slots=slots,
             heads=model.num_kv_heads,
             head_dim=model.head_dim,
             dtype=np.dtype(past.dtype),
-            capacity=capacity,
-            slots=slots,
         )
+        return SharedKVCache(self._place.planes(shape), capacity=capacity, slots=slots)
 
     def decode(
         self,
@@ -130,27 +138,22 @@ class OnnxRuntimeEngine:
         if bound and bound.cache is cache and (bound.generation, bound.slots) == key:
             return bound.binding
         binding = self.session("decoder").io_binding()
-        for i, buffer_LHCD in enumerate(cache.buffers_LHCD):
-            view = buffer_LHCD[first:stop]
+        for i, args in enumerate(cache.planes.bindings(first, stop)):
             layer, kind = i // 2, ("key", "value")[i % 2]
-            args = ("cpu", 0, view.dtype.type, view.shape, view.ctypes.data)
             binding.bind_input(f"past_key_values.{layer}.{kind}", *args)
             binding.bind_output(f"present.{layer}.{kind}", *args)
         self._bound = _Bound(cache=cache, generation=cache.generation, slots=(first, stop), binding=binding)
         return binding
 
 
-DECODERS = ("decoder_grouped", "decoder")  # the faster first
-
-
-def best_decoder(manifest: Manifest, runtime_version: str) -> str:
-    """The first of DECODERS that the bundle has and that this version of ONNX Runtime loads."""
-    for role in DECODERS:
+def best_decoder(manifest: Manifest, runtime_version: str, roles: tuple[str, ...] = CPU.decoders) -> str:
+    """The first of the roles that the bundle has and that this version of ONNX Runtime loads."""
+    for role in roles:
         if role in manifest.roles("ort"):
             oldest = manifest.graph(role, "ort").min_runtime
             if oldest is None or _version(runtime_version) >= _version(oldest):
                 return role
-    return DECODERS[-1]
+    return roles[-1]
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -10,7 +12,9 @@ from ovengines.bundle.reader import Bundle
 from ovengines.errors import ExitCode, OVError
 
 
-def open_session(bundle: Bundle, role: str, threads: int | None) -> ort.InferenceSession:
+def open_session(
+    bundle: Bundle, role: str, threads: int | None, providers: Sequence[Any] = ("CPUExecutionProvider",)
+) -> ort.InferenceSession:
     """A session on the bundle's graph of that role. Raises OVError (BUNDLE_INVALID) if it can't be loaded."""
     graph = bundle.manifest.graph(role, "ort")
     options = ort.SessionOptions()
@@ -18,7 +22,7 @@ def open_session(bundle: Bundle, role: str, threads: int | None) -> ort.Inferenc
     if threads:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(str(bundle.graph_file(graph)), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(bundle.graph_file(graph)), options, providers=list(providers))
     except MemoryError:
         raise
     except Exception as err:  # onnxruntime's own exception types share no base class

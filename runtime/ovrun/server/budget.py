@@ -35,7 +35,7 @@ def budget(session: Session, messages: Sequence[Mapping[str, Any]], options: Map
     if alone and "max_tiles" in options:
         geometry = cap_tiles(geometry, options["max_tiles"])
     return {
-        "context_tokens": session.model.max_positions,
+        "context_tokens": session.desk.context_tokens,
         "prompt_tokens": question.prompt.num_tokens,
         "image_tokens": question.prompt.num_visual,
         "tiles": question.num_tiles,

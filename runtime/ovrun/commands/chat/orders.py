@@ -113,7 +113,7 @@ def _load(dialog: Dialog, argument: str) -> None:
 def _stats(dialog: Dialog, _: str) -> None:
     if dialog.last is None:
         raise OVError(ExitCode.USAGE, "there is no answer yet", "ask something")
-    used, context = dialog.last.prompt_tokens + dialog.last.completion_tokens, dialog.session.model.max_positions
+    used, context = dialog.last.prompt_tokens + dialog.last.completion_tokens, dialog.session.desk.context_tokens
     dialog.terminal.write(f"{format_stats(dialog.last)}context  {used:,} of {context:,} tokens\n")
 
 

@@ -1,0 +1,70 @@
+"""The path of a GPU with the host's memory in its place: a cache in a device's memory, fp16, the decoder for CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eager_device import EagerDevice
+
+from ovengines import open_bundle
+from ovengines.errors import ExitCode, OVError
+from ovengines.onnxruntime.device_planes import DevicePlanes
+from ovengines.onnxruntime.engine import OnnxRuntimeEngine
+from ovengines.onnxruntime.places import CPU, Place, _check_float16
+
+
+def place() -> Place:
+    """As `cuda_place`, but for the provider and where the memory is."""
+    device = EagerDevice()
+    return Place(
+        name="like cuda",
+        providers=CPU.providers,
+        decoders=("decoder",),
+        planes=lambda shape: DevicePlanes(shape, device, where="cpu"),
+        check=_check_float16,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_logits_are_those_of_the_cpu(seed: int, build_tiny: Callable[[str], Path]) -> None:
+    """Slots that are written, exchanged, copied and rewound at random, over more than one growth."""
+    bundle = open_bundle(build_tiny("fp16"))
+    engines = (
+        OnnxRuntimeEngine(bundle, threads=1, decoder="decoder"),
+        OnnxRuntimeEngine(bundle, place=place(), threads=1),
+    )
+    assert engines[1].name == "like cuda"
+    caches = [engine.new_cache(900, 3) for engine in engines]
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        slot, other = (int(n) for n in rng.choice(3, 2, replace=False))
+        action = rng.choice(["write", "write", "write", "swap", "copy", "rewind", "trim"])
+        length = int(rng.integers(0, caches[0].lengths[slot] + 1))
+        if action == "write" and caches[0].lengths[slot] < 600:
+            ids_1S = rng.integers(10, 400, (1, int(rng.choice([1, 1, 7, 130]))))
+            wanted_1K = np.array([[ids_1S.shape[1] - 1]])
+            logits = [
+                engine.decode(cache, ids_1S, logits_index_BK=wanted_1K, slots=slice(slot, slot + 1)).copy()
+                for engine, cache in zip(engines, caches, strict=True)
+            ]
+            np.testing.assert_array_equal(*logits, err_msg=f"{seed=}")
+        for cache in caches:
+            if action == "swap":
+                cache.swap(slot, other)
+            elif action == "copy":
+                cache.copy(slot, other, length)
+            elif action == "rewind":
+                cache.rewind(slot, length)
+            elif action == "trim":
+                cache.trim()
+        assert caches[0].lengths == caches[1].lengths
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_other_precisions_are_refused_with_what_to_do(precision: str, build_tiny: Callable[[str], Path]) -> None:
+    with pytest.raises(OVError) as caught:
+        OnnxRuntimeEngine(open_bundle(build_tiny(precision)), place=place())
+    assert caught.value.code is ExitCode.USAGE and "--precision fp16" in caught.value.hint
