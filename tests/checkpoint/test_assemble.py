@@ -53,7 +53,7 @@ def write_language(folder: Path, seed: int, *, max_shard_size: str = "5GB", **ch
         "num_attention_heads": 2,
         "num_key_value_heads": kv_heads,
         "tie_word_embeddings": rng.random() < 0.5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        "rope_theta": 1e6,  # transformers 5 writes it into rope_parameters
         "max_position_embeddings": 512,
         "eos_token_id": IM_END,
         "pad_token_id": None,
@@ -82,7 +82,7 @@ def write_vision(folder: Path, seed: int, form: str = "whole", **changes: Any) -
         whole.save_pretrained(folder)
         change_json(folder / "config.json", **dict.fromkeys(DEFAULTS))
         half = SiglipVisionModel(SiglipVisionConfig(**fields)).eval()
-        half.load_state_dict(whole.vision_model.state_dict())
+        getattr(half, "vision_model", half).load_state_dict(whole.vision_model.state_dict())  # as 4.57 nests it
         return half
     half = randomised(SiglipVisionModel(SiglipVisionConfig(**fields)), seed)
     half.save_pretrained(folder)
