@@ -143,7 +143,8 @@ def _compare(bundle: Bundle, reference: Reference, side: _Side, threads: int | N
         rows.append(tell.row("rounded", "decoder, same weights", "logits", chunked.logits_KV, rounded_KV))
     if side.older:
         report("older runtimes", 5, STEPS)
-        plain = _decode(side.older(bundle, threads), reference, reference.image_embeds_TD, chunked=True)
+        engine = side.older(bundle, threads)  # in the place of the other: both decoders together would be the peak
+        plain = _decode(engine, reference, reference.image_embeds_TD, chunked=True)
         rows.append(tell.older_row(plain, reference))
     report("done", STEPS, STEPS)
     return [
