@@ -21,10 +21,10 @@ def bilinear_token_pool(
     naming the first token at fault, for any index outside the rows (a weight of zero does not excuse it), and
     ValueError for shapes.
     """
-    shapes = rows_RD.shape, indices_T4.shape, weights_T4.shape
-    if len(shapes[0]) != 2 or shapes[1][1:] != (4,) or shapes[1] != shapes[2]:
-        raise ValueError(f"token pooling needs [R,D], [T,4], [T,4]; got {shapes}")
-    _check_indices(indices_T4, len(rows_RD))
+    check_shapes(rows_RD, indices_T4, weights_T4)
+    bad_T = ((indices_T4 < 0) | (indices_T4 >= len(rows_RD))).any(axis=1)
+    if bad_T.any():
+        raise index_error(rows_RD, indices_T4, int(np.argmax(bad_T)))
     out_TD = np.zeros((len(indices_T4), rows_RD.shape[1]), dtype=np.float32)
     for source in range(4):
         weights_T = weights_T4[:, source].astype(np.float32, copy=False)
@@ -35,8 +35,12 @@ def bilinear_token_pool(
     return out_TD.astype(rows_RD.dtype, copy=False)
 
 
-def _check_indices(indices_T4: NDArray[Any], num_rows: int) -> None:
-    bad_T = ((indices_T4 < 0) | (indices_T4 >= num_rows)).any(axis=1)
-    if bad_T.any():
-        token = int(np.argmax(bad_T))
-        raise IndexError(f"token {token}: sources {indices_T4[token].tolist()} leave rows 0..{num_rows - 1}")
+def check_shapes(rows_RD: NDArray[Any], indices_T4: NDArray[Any], weights_T4: NDArray[Any]) -> None:
+    shapes = rows_RD.shape, indices_T4.shape, weights_T4.shape
+    if len(shapes[0]) != 2 or shapes[1][1:] != (4,) or shapes[1] != shapes[2]:
+        raise ValueError(f"token pooling needs [R,D], [T,4], [T,4]; got {shapes}")
+
+
+def index_error(rows_RD: NDArray[Any], indices_T4: NDArray[Any], token: int) -> IndexError:
+    """The error for the first token at fault, the same from every implementation."""
+    return IndexError(f"token {token}: sources {indices_T4[token].tolist()} leave rows 0..{len(rows_RD) - 1}")

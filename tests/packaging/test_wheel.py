@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -37,6 +38,15 @@ def test_wheel_holds_four_packages_and_the_embedded_model(wheel: Path) -> None:
     ):
         assert needed in names
     assert any(name.startswith("ovexport/verify/report.html") for name in names)
+
+
+def test_wheel_carries_the_kernels_of_its_platform_for_every_python(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        libraries = [name for name in archive.namelist() if name.startswith("ovkernels/libovk.")]
+    if not shutil.which("g++") and not libraries:
+        assert wheel.name.endswith("-py3-none-any.whl")  # NumPy stands in
+    else:
+        assert len(libraries) == 1 and "-py3-none-" in wheel.name and not wheel.name.endswith("-any.whl")
 
 
 def test_embedded_model_is_small() -> None:

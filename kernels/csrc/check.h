@@ -1,0 +1,12 @@
+// Which calls are refused before anything of them is read.
+#pragma once
+
+#include "../include/ovk.h"
+
+namespace ovk {
+
+int64_t element_bytes(int32_t dtype);  // 0: no such dtype
+
+int32_t check(const ovk_token_pool* pool);
+
+}  // namespace ovk
