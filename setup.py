@@ -21,6 +21,8 @@ HEADERS = sorted(file.as_posix() for file in Path("kernels").rglob("*.h"))
 # As in kernels/CMakeLists.txt: same bits as NumPy, and loops that become vectors.
 COMPILE = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fvisibility=hidden", "-Wno-psabi", "-g0"]
 
+LINK = ["-pthread", *(["-Wl,-z,nodelete"] if sys.platform == "linux" else [])]
+
 
 class BuildLibrary(build_ext):
     """A library by its own name, without a module's suffix and init function."""
@@ -54,7 +56,7 @@ setup(
             SOURCES,
             depends=[*HEADERS, "setup.py"],
             extra_compile_args=COMPILE,
-            extra_link_args=["-pthread"],
+            extra_link_args=LINK,
             language="c++",
             optional=True,
         )

@@ -22,6 +22,7 @@ from ovkernels.native import NativeTokenPool, default_file
 from ovrun.tiling.plan import TokenPlan, plan_image
 
 PICTURE_PX = (3000, 4000)  # height, width: 7,309 tokens, most of them of four sources
+PAUSE_S = 0.01
 DIMS = (896, 3584)  # of the 0.5B and the 7B checkpoint
 SIDES = range(1, 7)
 RELEASED = Geometry(
@@ -66,8 +67,10 @@ def embedding_bags(rows_RD: np.ndarray, plan: TokenPlan) -> list[Callable[[], to
 
 
 def took_ms(work: Callable[[], object]) -> float:
-    """After a pause, in which the threads of the one before stop waiting for more work and give their cores back."""
-    time.sleep(0.02)
+    """After a pause in which OpenMP's threads stop looking out for more of the peer's work and leave their cores."""
+    until = time.perf_counter() + PAUSE_S
+    while time.perf_counter() < until:  # not asleep: this core is to stay as it is
+        pass
     started = time.perf_counter()
     work()
     return (time.perf_counter() - started) * 1e3

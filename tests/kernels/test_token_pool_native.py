@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,32 @@ def test_no_rows_have_no_row_0(native_pool: NativeTokenPool) -> None:
 def test_refuses_other_shapes(native_pool: NativeTokenPool) -> None:
     with pytest.raises(ValueError, match="token pooling needs"):
         native_pool(np.ones((5, 2), np.float32), np.zeros((3, 3), np.int32), np.ones((3, 3), np.float32))
+
+
+def test_callers_in_several_threads_at_once(native_pool: NativeTokenPool) -> None:
+    cases = [random_case(seed, "float32") for seed in range(6)]
+    large = np.random.default_rng(0).standard_normal((2000, 896)).astype(np.float32)
+    plan = np.zeros((1000, 4), np.int32), np.full((1000, 4), 0.5, np.float32)
+    expected = [reference.bilinear_token_pool(*case.arrays) for case in cases]
+
+    def call(number: int) -> None:
+        case = cases[number % len(cases)]
+        assert_same(native_pool(*case.arrays), expected[number % len(cases)], case.note)
+        assert (native_pool(large, *plan, threads=3) == 2 * large[0]).all()
+
+    with ThreadPoolExecutor(4) as callers:
+        list(callers.map(call, range(40)))
+
+
+def test_a_forked_process_pools_on_its_own(native_pool: NativeTokenPool) -> None:
+    rows_RD = np.random.default_rng(1).standard_normal((50, 900)).astype(np.float32)
+    arrays = rows_RD, np.zeros((1500, 4), np.int32), np.full((1500, 4), 0.25, np.float32)
+    assert (native_pool(*arrays, threads=3) == rows_RD[0]).all()  # the threads are there now, and stay behind
+    child = os.fork()
+    if child == 0:
+        try:
+            right = (native_pool(*arrays, threads=3) == rows_RD[0]).all()
+            os._exit(not right)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <exception>
 #include <string_view>
 #include <thread>
-#include <vector>
 
 #include "../check.h"
 #include "instruction_sets.h"
+#include "threads.h"
 
 namespace ovk {
 namespace {
@@ -56,23 +55,16 @@ bool worth_streaming(const ovk_token_pool& pool) {
 
 // Tokens go to threads in blocks, whoever is free: a thread that the system holds up does not hold up the others.
 void pool_in_blocks(const ovk_token_pool& pool, int64_t threads) {
-  constexpr int64_t kFeaturesPerBlock = 1 << 16, kBlocksPerThread = 4;  // starting a thread costs about one block
+  constexpr int64_t kFeaturesPerBlock = 1 << 16, kBlocksPerThread = 2;  // less is not worth waking a thread
   const int64_t block = std::max<int64_t>(1, kFeaturesPerBlock / pool.dim);
   const int64_t num_blocks = (pool.num_tokens + block - 1) / block;
   const bool streamed = worth_streaming(pool);
   std::atomic<int64_t> next{0};
-  const auto work = [&] {
+  run_on_threads(std::min(threads, num_blocks / kBlocksPerThread), [&] {
     for (int64_t b = next++; b < num_blocks; b = next++) {
       instruction_set().pool_tokens(pool, b * block, std::min((b + 1) * block, pool.num_tokens), streamed);
     }
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int64_t n = 1; n < std::min(threads, num_blocks / kBlocksPerThread); ++n) others.emplace_back(work);
-  } catch (const std::exception&) {  // no more threads to be had: those that there are do it all
-  }
-  work();
-  for (std::thread& other : others) other.join();
+  });
 }
 
 }  // namespace

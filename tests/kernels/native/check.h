@@ -1,9 +1,10 @@
 // As much of a test framework as two programs need: failures are printed and counted, the count is the exit status.
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 
-inline int num_failed = 0;
+inline std::atomic<int> num_failed{0};
 
 #define CHECK(condition, ...)                                            \
   do {                                                                   \

@@ -275,6 +275,6 @@ int main(int argc, char** argv) {
   check_configured();
   check_runs();
   if (argc > 1) check_registers_itself(argv[1]);
-  std::printf("TensorRT %d.%d, %d failed\n", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, num_failed);
+  std::printf("TensorRT %d.%d, %d failed\n", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, num_failed.load());
   return num_failed != 0;
 }

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <thread>
+#include <vector>
 
 #include "../../../kernels/csrc/check.h"
 #include "../../../kernels/csrc/element.h"
@@ -143,6 +145,13 @@ int main(int argc, char** argv) {
   Random random(seed);
   for (long n = 0; n < count; ++n) check_agreement(random, 20000);
   for (long n = 0; n < count; ++n) check_hostile(random);
-  for (long n = 0; n < 4; ++n) check_agreement(random, 2000000);  // enough for more than one thread
+  std::vector<std::thread> callers;  // with enough to do for several threads each
+  for (uint64_t caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([=] {
+      Random own(seed + caller);
+      for (int n = 0; n < 2; ++n) check_agreement(own, 2000000);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
   return num_failed != 0;
 }
