@@ -7,7 +7,7 @@
 namespace ovk {
 namespace {
 
-constexpr int kLead = 3;  // rows between the one that is read and the one that is asked for; measured (docs/kernels.md)
+constexpr int kLead = 4;  // rows between the one that is read and the one that is asked for; measured (docs/kernels.md)
 
 // The rows that a token and the one after it read, in that order; then the last one again, for what looks further.
 template <class Element>

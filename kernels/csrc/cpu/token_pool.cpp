@@ -53,17 +53,36 @@ bool worth_streaming(const ovk_token_pool& pool) {
          reinterpret_cast<uintptr_t>(pool.out) % kLineBytes == 0;
 }
 
-// Tokens go to threads in blocks, whoever is free: a thread that the system holds up does not hold up the others.
-void pool_in_blocks(const ovk_token_pool& pool, int64_t threads) {
-  constexpr int64_t kFeaturesPerBlock = 1 << 16, kBlocksPerThread = 2;  // less is not worth waking a thread
-  const int64_t block = std::max<int64_t>(1, kFeaturesPerBlock / pool.dim);
-  const int64_t num_blocks = (pool.num_tokens + block - 1) / block;
+// Tokens go to whichever thread is free, so one that the system holds up does not hold up the others: first in long
+// runs, whose tokens share rows, then in ever shorter ones, so that all end together.
+class Runs {
+ public:
+  Runs(int64_t num_tokens, int64_t shortest, int64_t threads)
+      : num_tokens_(num_tokens), shortest_(shortest), parts_(threads > 1 ? 2 * threads : 1) {}
+
+  bool take(int64_t& begin, int64_t& end) {
+    begin = next_.load();
+    do {
+      end = begin + std::max(shortest_, (num_tokens_ - begin) / parts_);
+      end = std::min(end, num_tokens_);
+    } while (begin < num_tokens_ && !next_.compare_exchange_weak(begin, end));
+    return begin < num_tokens_;
+  }
+
+ private:
+  const int64_t num_tokens_, shortest_, parts_;
+  std::atomic<int64_t> next_{0};
+};
+
+void pool_on_threads(const ovk_token_pool& pool, int64_t threads) {
+  constexpr int64_t kFeaturesPerThread = 1 << 17;  // less is not worth waking one
+  constexpr int64_t kFeaturesPerRun = 1 << 14;
+  const int64_t useful = std::max<int64_t>(1, pool.num_tokens * pool.dim / kFeaturesPerThread);
+  const int64_t count = std::clamp<int64_t>(threads, 1, useful);
   const bool streamed = worth_streaming(pool);
-  std::atomic<int64_t> next{0};
-  run_on_threads(std::min(threads, num_blocks / kBlocksPerThread), [&] {
-    for (int64_t b = next++; b < num_blocks; b = next++) {
-      instruction_set().pool_tokens(pool, b * block, std::min((b + 1) * block, pool.num_tokens), streamed);
-    }
+  Runs runs(pool.num_tokens, std::max<int64_t>(1, kFeaturesPerRun / pool.dim), count);
+  run_on_threads(count, [&] {
+    for (int64_t begin, end; runs.take(begin, end);) instruction_set().pool_tokens(pool, begin, end, streamed);
   });
 }
 
@@ -82,7 +101,7 @@ int32_t ovk_token_pool_cpu(const ovk_token_pool* pool, int32_t threads, int64_t*
     return OVK_BAD_INDEX;
   }
   if (pool->num_tokens == 0 || pool->dim == 0) return OVK_OK;
-  ovk::pool_in_blocks(*pool, threads ? threads : std::thread::hardware_concurrency());
+  ovk::pool_on_threads(*pool, threads ? threads : std::thread::hardware_concurrency());
   return OVK_OK;
 }
 
