@@ -8,13 +8,20 @@ model, T visual tokens, B rows of a batch, S new tokens, K rows of logits asked 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
+
+
+class Best(NamedTuple):
+    """The likeliest token of a row of logits. `finite` is False if any of them is NaN, or infinite."""
+
+    token: int
+    finite: bool
 
 
 class KVCache(Protocol):
@@ -43,6 +50,7 @@ class Engine(Protocol):
     """The graphs of one bundle, ready to run on one device."""
 
     name: str
+    best_is_cheap: bool  # decode_best copies no logits from the device; where False, it is as dear as decode
     context_tokens: int  # most tokens of one conversation: the model's, or fewer where memory is set aside for them
 
     def load(self, *roles: str) -> None:
@@ -72,3 +80,29 @@ class Engine(Protocol):
         Where `embed_index_BS` is not -1, the token's embedding is that row of `image_embeds_TD`. The array
         returned is valid until the next call.
         """
+
+    def decode_best(
+        self,
+        cache: KVCache,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        slots: slice | None = None,
+    ) -> list[list[Best]]:
+        """As `decode`; of each of the B rows, the likeliest token of the K positions asked for."""
+
+
+def best_of(logits_BKV: Float32) -> list[list[Best]]:
+    """What `decode_best` gives, from logits that are at hand."""
+    ids_BK = logits_BKV.argmax(axis=-1)  # a NaN, if there is one
+    finite_BK = np.isfinite(np.take_along_axis(logits_BKV, ids_BK[..., None], axis=-1)[..., 0])
+    return best_rows(ids_BK, finite_BK)
+
+
+def best_rows(ids_BK: NDArray[np.integer], finite_BK: NDArray[np.bool_]) -> list[list[Best]]:
+    return [
+        [Best(token, finite) for token, finite in zip(ids_K, finite_K, strict=True)]
+        for ids_K, finite_K in zip(ids_BK.tolist(), finite_BK.tolist(), strict=True)
+    ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ovexport.graphs.builder import MICROSOFT, ONNX_TYPES, GraphBuilder
 from ovexport.graphs.forms import Linear, Norm, Table
+from ovexport.graphs.logits import declare_logits
 from ovexport.graphs.ort_cache import SharedBufferCache
 from ovexport.graphs.token_pool import POOL, POOL_DOMAIN, token_pool_function
 from ovexport.model.config import LanguageConfig
@@ -110,7 +111,7 @@ class OrtForms:
         return self.to_float32(x)
 
     def declare_logits(self, logits_BKV: str, vocab: int) -> None:
-        self.builder.output(logits_BKV, "logits", "float32", ["batch", "rows", vocab])
+        declare_logits(self.builder, logits_BKV, vocab)
 
     def from_float32(self, x: str) -> str:
         if self.dtype == "float32":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ovexport.graphs.builder import ONNX_TYPES, GraphBuilder
 from ovexport.graphs.forms import Linear, Norm, Table
+from ovexport.graphs.logits import declare_logits
 from ovexport.graphs.token_pool import PLUGIN_VERSION, POOL, POOL_DOMAIN
 from ovexport.graphs.trt_cache import DeltaCache
 from ovexport.model.config import LanguageConfig
@@ -145,11 +146,7 @@ class TrtForms:
         return str(b.op("Reshape", [flat, b.op("Concat", [rows_2, b.const([table.rows])], axis=0)]))
 
     def declare_logits(self, logits_BKV: str, vocab: int) -> None:
-        """The best token's id as well, so that a greedy answer copies no logits from the device."""
-        b = self.builder
-        b.output(logits_BKV, "logits", "float32", ["batch", "rows", vocab])
-        best_BK = b.op("ArgMax", ["logits"], axis=-1, keepdims=0)  # int64 on paper, int32 in some versions: cast says
-        b.output(b.op("Cast", [best_BK], to=ONNX_TYPES["int32"]), "greedy_ids", "int32", ["batch", "rows"])
+        declare_logits(self.builder, logits_BKV, vocab)
 
     def _cast(self, x: str, dtype: str) -> str:
         if self.dtype == "float32":

@@ -89,6 +89,7 @@ class TrtFiles:
         outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
         cache.append(outputs, new)
         assert np.array_equal(outputs["greedy_ids"], outputs["logits"].argmax(-1))
+        assert np.isfinite(outputs["logits_sum"]).all()
         return np.asarray(outputs["logits"][:, :asked])
 
     def _session(self, role: str) -> ort.InferenceSession:

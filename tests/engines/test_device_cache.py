@@ -24,6 +24,7 @@ def place() -> Place:
         providers=CPU.providers,
         decoders=("decoder",),
         planes=lambda shape: DevicePlanes(shape, device, where="cpu"),
+        is_host=False,
         check=_check_float16,
     )
 
@@ -68,3 +69,43 @@ def test_other_precisions_are_refused_with_what_to_do(precision: str, build_tiny
     with pytest.raises(OVError) as caught:
         OnnxRuntimeEngine(open_bundle(build_tiny(precision)), place=place())
     assert caught.value.code is ExitCode.USAGE and "--precision fp16" in caught.value.hint
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_token_is_that_of_the_logits(seed: int, build_tiny: Callable[[str], Path]) -> None:
+    bundle, rng = open_bundle(build_tiny("fp16")), np.random.default_rng(seed)
+    host, device = (
+        OnnxRuntimeEngine(bundle, threads=1, decoder="decoder"),
+        OnnxRuntimeEngine(bundle, place=place(), threads=1),
+    )
+    assert (host.best_is_cheap, device.best_is_cheap) == (False, True)
+    caches = [engine.new_cache(300) for engine in (host, device)]
+    for tokens in (9, 1, 1, 30):
+        ids_1S = rng.integers(10, 400, (1, tokens))
+        index_1K = rng.integers(0, tokens, (1, int(rng.integers(1, 5))))
+        wanted_1K = host.decode(caches[0], ids_1S, logits_index_BK=index_1K).argmax(-1)
+        best_BK = device.decode_best(caches[1], ids_1S, logits_index_BK=index_1K)
+        assert best_BK == [[(token, True) for token in wanted_1K[0]]], f"{seed=}"
+        if seed % 2:  # in turns with logits, over one cache
+            logits = device.decode(caches[1], np.array([[7]]), logits_index_BK=np.array([[0]])).copy()
+            expected = host.decode(caches[0], np.array([[7]]), logits_index_BK=np.array([[0]]))
+            np.testing.assert_array_equal(logits, expected, err_msg=f"{seed=}")
+
+
+def test_logits_that_are_no_numbers_are_told(build_tiny: Callable[[str], Path]) -> None:
+    bundle = open_bundle(build_tiny("fp16"))
+    nan_TD = np.full((1, bundle.manifest.model.hidden), np.nan, np.float32)
+    zero_11 = np.zeros((1, 1), np.int64)
+    for where in (CPU, place()):
+        engine = OnnxRuntimeEngine(bundle, place=where, threads=1)
+        picture = {"embed_index_BS": zero_11, "image_embeds_TD": nan_TD}
+        (((_, finite),),) = engine.decode_best(engine.new_cache(9), zero_11, logits_index_BK=zero_11, **picture)
+        assert not finite
+
+
+def test_bundles_without_best_tokens_are_run_by_their_logits(build_tiny: Callable[[str], Path]) -> None:
+    engine = OnnxRuntimeEngine(open_bundle(build_tiny("fp16")), place=place(), threads=1)
+    ids_1S, index_1K = np.array([[20, 30, 40]]), np.array([[2]])
+    expected = engine.decode_best(engine.new_cache(9), ids_1S, logits_index_BK=index_1K)
+    engine._outputs_of_best = ("logits",)
+    assert engine.decode_best(engine.new_cache(9), ids_1S, logits_index_BK=index_1K) == expected

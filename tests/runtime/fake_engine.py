@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -23,6 +24,7 @@ from ovengines.bundle.manifest import (
     TensorSpec,
 )
 from ovengines.bundle.writer import BundleWriter
+from ovengines.engine import Best, best_of
 from ovkernels import bilinear_token_pool
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"]
@@ -144,6 +146,7 @@ class FakeEngine:
     """See the module. `batches` and `chunks` record what it was asked."""
 
     name = "fake-cpu"
+    best_is_cheap = False
 
     def __init__(self, model: ModelSpec) -> None:
         self.model = model
@@ -154,6 +157,7 @@ class FakeEngine:
         self.rows: list[int] = []  # that each decode was over
         self.forced: list[int] = []  # tokens to make the likeliest, one per row of logits given
         self.script: dict[int, int] = {}  # tokens to make the likeliest, by the position whose logits are given
+        self.best_asked = 0
         random = np.random.default_rng(0)
         self._mixer = random.standard_normal((3 * 14 * 14, WIDTH)).astype(np.float32)
         self._newline_1D = random.standard_normal((1, WIDTH)).astype(np.float32)
@@ -203,7 +207,15 @@ class FakeEngine:
                 what = np.round(image_embeds_TD[row], 3).tobytes() if row >= 0 else str(int(id_)).encode()
                 states.append(hashlib.sha256(seen + b"|" + what).digest())
             logits.append([self._logits_V(states[first + k], self.script.get(int(first + k))) for k in index_K])
-        return np.array(logits, np.float32) if logits[0] else np.empty((len(numbers), 0, 0), np.float32)
+        return (
+            np.array(logits, np.float32)
+            if logits[0]
+            else np.empty((len(numbers), 0, self.model.vocab_size), np.float32)
+        )
+
+    def decode_best(self, *args: Any, **more: Any) -> list[list[Best]]:
+        self.best_asked += 1
+        return best_of(self.decode(*args, **more))
 
     def _logits_V(self, state: bytes, scripted: int | None) -> np.ndarray:
         random = np.random.default_rng(int.from_bytes(state[:8], "little"))

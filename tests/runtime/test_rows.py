@@ -72,6 +72,7 @@ def test_rows_that_come_and_go_answer_as_if_alone(seed: int) -> None:
     rng, world = random.Random(seed), World()
     stems = [[5, IMAGE, 7], [5, IMAGE, *range(4, 39)], [9], [*range(4, 38), IMAGE, 8, IMAGE, 4]]
     engine = FakeEngine(make_model(VOCAB, CONTEXT))
+    engine.best_is_cheap = rng.random() < 0.5
     rows = Rows(engine, rng.randint(1, 5), CONTEXT)
     waiting = [
         (
@@ -164,6 +165,25 @@ def test_another_picture_at_the_same_place_is_another_prompt(sights: list[str]) 
     assert second.answer.token_ids == alone(prompt)[0]
 
 
+@pytest.mark.parametrize(
+    ("cheap", "options", "asked"),
+    [
+        (True, {}, True),
+        (True, {"repetition_penalty": 1.2}, False),
+        (True, {"temperature": 1.0, "seed": 3}, False),
+        (False, {}, False),
+    ],
+)
+def test_logits_are_asked_for_only_where_they_are_needed(cheap: bool, options: dict[str, object], asked: bool) -> None:
+    engine, world = FakeEngine(make_model(VOCAB, CONTEXT)), World()
+    engine.best_is_cheap = cheap
+    rows, row = Rows(engine, 1, CONTEXT), row_of(world.prompt(range(5, 15)), **options)
+    rows.add(row)
+    list(rows.answers(row))
+    assert engine.best_asked == (len(engine.chunks) if asked else 0)
+    assert row.answer.token_ids == alone(world.prompt(range(5, 15)), **options)[0]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_drafts_change_steps_and_not_answers(seed: int) -> None:
     """Logits of the fake repeat nothing, so it is made to: some drafts are right, some are not."""
@@ -173,6 +193,7 @@ def test_drafts_change_steps_and_not_answers(seed: int) -> None:
     steps = {}
     for draft_tokens in (0, 4):
         engine, world = FakeEngine(make_model(VOCAB, CONTEXT)), World()
+        engine.best_is_cheap = bool(seed % 2)
         engine.script = {10 + number: token for number, token in enumerate(forced)}  # by position
         rows = Rows(engine, 1, CONTEXT)
         row = row_of(world.prompt(range(5, 16)), max_new_tokens=30, prompt_lookup_num_tokens=draft_tokens)

@@ -19,6 +19,7 @@ class Place:
     providers: tuple[Any, ...]
     decoders: tuple[str, ...]
     planes: Callable[[PlaneShape], Planes]
+    is_host: bool  # the outputs of graphs are in the host's memory already
     check: Callable[[GraphSpec], None] = lambda graph: None  # raises OVError for a decoder that can't run there
 
 
@@ -27,6 +28,7 @@ CPU = Place(
     providers=("CPUExecutionProvider",),
     decoders=("decoder_grouped", "decoder"),  # the faster first
     planes=HostPlanes,
+    is_host=True,
 )
 
 
@@ -50,6 +52,7 @@ def cuda_place() -> Place:
         providers=(("CUDAExecutionProvider", options), "CPUExecutionProvider"),
         decoders=("decoder",),
         planes=lambda shape: DevicePlanes(shape, device),
+        is_host=False,
         check=_check_float16,
     )
 

@@ -5,15 +5,17 @@ Axes: B rows of a batch, S new tokens, K rows of logits asked for, V vocabulary,
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-from ovengines.engine import Float32, Int64
+import numpy as np
+
+from ovengines.engine import Best, Float32, Int64, best_rows
 from ovengines.tensorrt.backend import Device, Plan
 from ovengines.tensorrt.cache import DeviceKVCache
 from ovengines.tensorrt.delta import Chunk, DecoderSpec, Outputs
 from ovengines.tensorrt.profiles import READ
 from ovengines.tensorrt.reader import Reader
+from ovengines.tensorrt.results import Result
 from ovengines.tensorrt.stepper import Stepper
 
 
@@ -27,8 +29,10 @@ class Decoder:
         self._outputs = Outputs(device, spec)
         self._reader = Reader(device, plan.executor(READ, self._scratch), spec, self._outputs)
         self._stepper = Stepper(device, plan, self._scratch, spec, self._outputs, cuda_graphs=cuda_graphs)
-        self._rows_KV: NDArray[np.float32] = device.pinned((spec.bounds.logits_rows, spec.vocab_size), np.float32)
-        self._result_RV = self._rows_KV[:0]
+        rows = spec.bounds.logits_rows
+        self._logits = Result(device, self._outputs.logits.address, rows, (spec.vocab_size,), np.float32)
+        self._ids = Result(device, self._outputs.ids.address, rows, (), np.int32)
+        self._sums = Result(device, self._outputs.sums.address, rows, (), np.float32)
 
     def new_cache(self, capacity: int, slots: int) -> DeviceKVCache:
         """As much of `capacity` as the engine was built for."""
@@ -54,25 +58,53 @@ class Decoder:
     ) -> Float32:
         """See `ovengines.engine.Engine.decode`. `by_step` False has single tokens read like a prompt; for
         `least_past` see Stepper.step."""
-        numbers = range(cache.slots)[slots or slice(None)]
-        new_tokens, num_rows = ids_BS.shape[1], logits_index_BK.shape[1]
-        cache.check_room(numbers, new_tokens)
         chunks = _chunks(ids_BS, embed_index_BS, image_embeds_TD, logits_index_BK, self.spec.hidden)
-        result_BKV = self._result(len(numbers), num_rows)
+        self._append(cache, chunks, slots, (self._logits,), least_past=least_past, by_step=by_step)
+        return self._logits.rows_BK
+
+    def decode_best(
+        self,
+        cache: DeviceKVCache,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        slots: slice | None = None,
+    ) -> list[list[Best]]:
+        """See `ovengines.engine.Engine.decode_best`."""
+        chunks = _chunks(ids_BS, embed_index_BS, image_embeds_TD, logits_index_BK, self.spec.hidden)
+        self._append(cache, chunks, slots, (self._ids, self._sums))
+        return best_rows(self._ids.rows_BK, np.isfinite(self._sums.rows_BK))
+
+    def _append(
+        self,
+        cache: DeviceKVCache,
+        chunks: list[Chunk],
+        slots: slice | None,
+        results: Sequence[Result],
+        *,
+        least_past: int = 0,
+        by_step: bool = True,
+    ) -> None:
+        """The tokens of each chunk at the end of its slot; `results` are filled."""
+        numbers = range(cache.slots)[slots or slice(None)]
+        new_tokens, num_rows = len(chunks[0].ids_S), len(chunks[0].logits_index_K)
+        cache.check_room(numbers, new_tokens)
+        for result in results:
+            result.begin(len(numbers), num_rows)
         if by_step and new_tokens == 1 and num_rows <= 1:
             self._stepper.reserve(len(numbers))
             for side, (slot, chunk) in enumerate(zip(numbers, chunks, strict=True)):
-                wanted_V = result_BKV[side, 0] if num_rows else None
-                self._stepper.step(side, cache, slot, chunk, wanted_V, least_past=least_past)
+                self._stepper.step(side, cache, slot, chunk, results if num_rows else (), least_past=least_past)
             self._device.synchronize()
         else:
             for row, (slot, chunk) in enumerate(zip(numbers, chunks, strict=True)):
-                self._read(cache, slot, chunk, result_BKV[row])
+                self._read(cache, slot, chunk, row, results)
         for slot in numbers:
             cache.advance(slot, new_tokens)
-        return result_BKV
 
-    def _read(self, cache: DeviceKVCache, slot: int, whole: Chunk, result_KV: Float32) -> None:
+    def _read(self, cache: DeviceKVCache, slot: int, whole: Chunk, row: int, results: Sequence[Result]) -> None:
         """The tokens in runs of at most chunk_tokens; a run that should give too many logits is done again for more."""
         most_tokens, most_rows = self.spec.bounds.chunk_tokens, self.spec.bounds.logits_rows
         for start in range(0, len(whole.ids_S), most_tokens):
@@ -81,17 +113,8 @@ class Decoder:
             for first in range(0, max(len(wanted), 1), most_rows):
                 some = wanted[first : first + most_rows]
                 self._reader.read(cache, slot, cache.lengths[slot] + start, whole.part(start, stop, some))
-                rows_KV = self._rows_KV[: len(some)]
-                self._device.download(rows_KV, self._outputs.logits.address)
-                self._device.synchronize()
-                result_KV[some] = rows_KV
-
-    def _result(self, batch: int, num_rows: int) -> Float32:
-        """[B, K, V] in pinned memory, which is kept."""
-        count = batch * num_rows
-        if count > len(self._result_RV):
-            self._result_RV = self._device.pinned((count, self.spec.vocab_size), np.float32)
-        return self._result_RV[:count].reshape(batch, num_rows, self.spec.vocab_size)
+                for result in results:
+                    result.fetch_some(row, some)
 
 
 def _chunks(

@@ -31,7 +31,6 @@ class DecoderSpec:
     row_bytes: int  # of one token in one plane of the cache
     past_names: tuple[str, ...]  # by plane
     new_names: tuple[str, ...]  # by plane
-    greedy_bytes: int  # of one id
 
     @property
     def planes(self) -> int:
@@ -65,19 +64,23 @@ class Outputs:
 
     def __init__(self, device: Device, spec: DecoderSpec) -> None:
         self.logits = device.allocate(4 * spec.bounds.logits_rows * spec.vocab_size)
-        self.greedy = device.allocate(spec.greedy_bytes * spec.bounds.logits_rows)
+        self.ids = device.allocate(4 * spec.bounds.logits_rows)
+        self.sums = device.allocate(4 * spec.bounds.logits_rows)
 
     def bind(self, executor: Executor) -> None:
         executor.bind("logits", self.logits.address)
-        executor.bind("greedy_ids", self.greedy.address)
+        executor.bind("greedy_ids", self.ids.address)
+        executor.bind("logits_sum", self.sums.address)
 
 
 def decoder_spec(graph: GraphSpec, model: ModelSpec, bounds: Bounds) -> DecoderSpec:
     """Raises OVError (BUNDLE_INVALID) for a decoder of another form."""
-    if graph.cache_form != CACHE_FORM:
+    missing = {"logits", "greedy_ids", "logits_sum"} - {tensor.name for tensor in graph.outputs}
+    if graph.cache_form != CACHE_FORM or missing:
+        form = f"keeps its cache in the form {graph.cache_form!r}, not {CACHE_FORM!r}"
         raise OVError(
             ExitCode.BUNDLE_INVALID,
-            f"{graph.file} keeps its cache in the form {graph.cache_form!r}, not {CACHE_FORM!r}",
+            f"{graph.file} {f'does not give {min(missing)}' if missing else form}",
             "build the bundle again with: ovexport build --target tensorrt",
         )
     planes = [f"{layer}.{kind}" for layer in range(model.num_layers) for kind in ("key", "value")]
@@ -90,7 +93,6 @@ def decoder_spec(graph: GraphSpec, model: ModelSpec, bounds: Bounds) -> DecoderS
         row_bytes=model.num_kv_heads * model.head_dim * ITEM_BYTES[dtypes["past_key_values.0.key"]],
         past_names=tuple(f"past_key_values.{plane}" for plane in planes),
         new_names=tuple(f"new_key_values.{plane}" for plane in planes),
-        greedy_bytes=ITEM_BYTES[dtypes["greedy_ids"]],
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovengines.bundle.reader import Bundle
-from ovengines.engine import Float32, Int64
+from ovengines.engine import Best, Float32, Int64
 from ovengines.engine import KVCache as KVCacheProtocol
 from ovengines.errors import ExitCode, OVError
 from ovengines.tensorrt.backend import Backend, Progress
@@ -27,6 +27,8 @@ _StageType = TypeVar("_StageType", Tower, Projector, Decoder)
 
 class TensorRTEngine:
     """See `ovengines.engine.Engine`."""
+
+    best_is_cheap = True
 
     def __init__(
         self,
@@ -89,6 +91,26 @@ class TensorRTEngine:
     ) -> Float32:
         assert isinstance(cache, DeviceKVCache)
         return self._stage("decoder", Decoder).decode(
+            cache,
+            ids_BS,
+            logits_index_BK=logits_index_BK,
+            embed_index_BS=embed_index_BS,
+            image_embeds_TD=image_embeds_TD,
+            slots=slots,
+        )
+
+    def decode_best(
+        self,
+        cache: KVCacheProtocol,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        slots: slice | None = None,
+    ) -> list[list[Best]]:
+        assert isinstance(cache, DeviceKVCache)
+        return self._stage("decoder", Decoder).decode_best(
             cache,
             ids_BS,
             logits_index_BK=logits_index_BK,

@@ -8,11 +8,9 @@ while its executor's shapes stay. A graph can't hold an address that changes, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ovengines.errors import OVError
 from ovengines.tensorrt.backend import ALIGNMENT_BYTES, Device, Executor, Graph, Memory, Plan
@@ -20,6 +18,7 @@ from ovengines.tensorrt.cache import DeviceKVCache, Region
 from ovengines.tensorrt.delta import HIDDEN, Chunk, DecoderSpec, Outputs, set_shapes
 from ovengines.tensorrt.inputs import Field, InputBlock
 from ovengines.tensorrt.profiles import PAST_STEP, STEP
+from ovengines.tensorrt.results import Result
 
 PASTS_KEPT = 8  # executors; conversations that step in turn are rarely of more lengths
 GRAPHS_KEPT = 16  # per executor: regions
@@ -63,11 +62,11 @@ class Stepper:
         cache: DeviceKVCache,
         slot: int,
         chunk: Chunk,
-        logits_V: NDArray[np.float32] | None,
+        results: Sequence[Result],
         *,
         least_past: int = 0,
     ) -> None:
-        """Run the one token of `chunk`; its logits are in `logits_V` once the device was waited for.
+        """Run the one token of `chunk`; row `side` of the results is there once the device was waited for.
 
         `least_past` makes the past that is seen longer than needed; all of the excess is hidden.
         """
@@ -77,8 +76,8 @@ class Stepper:
         self._send_inputs(side, chunk, length, past)
         self._run(past, region)
         cache.write_rows(slot, length, self._new_rows.address, self._row_pitch_bytes, 1)
-        if logits_V is not None:
-            self._device.download(logits_V, self._outputs.logits.address)
+        for result in results:
+            result.fetch(side)
 
     def _send_inputs(self, side: int, chunk: Chunk, length: int, past: int) -> None:
         host, visual = self._block.host(side), int(chunk.embed_index_S[0])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ovengines.engine import Best
 from ovrun.decode.sampler import Sampler
 from ovrun.decode.stream import Detokenizer, StopFilter
 from ovrun.options import GenerationOptions
@@ -43,9 +44,14 @@ class Answer:
         """Tokens that may still come."""
         return 0 if self.finish_reason else self.options.max_new_tokens - len(self.token_ids)
 
-    def push(self, logits_V: NDArray[np.float32]) -> str:
-        """Choose the next token; the text that has become certain with it, at the end what was held back too."""
-        token = self._sampler.pick(logits_V)
+    @property
+    def needs_only_best(self) -> bool:
+        return self._sampler.needs_only_best
+
+    def push(self, logits: NDArray[np.float32] | Best) -> str:
+        """Choose the next token (see Sampler.pick); the text that has become certain with it, at the end what was held
+        back too."""
+        token = self._sampler.pick(logits)
         self.token_ids.append(token)
         piece = self._stop_filter.push(self._detokenizer.push(token))
         if self._stop_filter.stopped:

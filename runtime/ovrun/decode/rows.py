@@ -9,13 +9,15 @@ neighbouring slots. Axes: B rows, S tokens, K rows of logits, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ovengines import Engine, KVCache
+from ovengines.engine import Best
 from ovengines.errors import OVError
 from ovrun.decode.answer import Answer
 from ovrun.decode.lookup import draft
@@ -50,12 +52,12 @@ class Row:
     def is_read(self) -> bool:
         return self.num_read == self.prompt.num_tokens
 
-    def report(self, logits_V: np.ndarray) -> str:
-        """Logits for the next token; the text that has become certain. Logits that are not numbers end the row."""
+    def report(self, logits: np.ndarray | Best) -> str:
+        """What the next token is chosen from; the text that has become certain. What is no number ends the row."""
         piece = ""
         try:
             with self.clock.stage("decode"):
-                piece = self.answer.push(logits_V)
+                piece = self.answer.push(logits)
         except OVError as error:
             self.error = error
         self.first_token_ms = self.first_token_ms or self.clock.total_ms()
@@ -186,8 +188,8 @@ class Rows:
         assert row.embed_index_S is not None
         start, stop = row.num_read, min(row.num_read + row.answer.options.prefill_chunk_tokens, prompt.num_tokens)
         with row.clock.stage("prefill"):
-            logits_BKV = self._engine.decode(
-                self._cache,
+            logits_BK = self._append(
+                [row],
                 prompt.ids_S[None, start:stop],
                 embed_index_BS=row.embed_index_S[None, start:stop],
                 image_embeds_TD=row.embeds_TD,
@@ -202,7 +204,7 @@ class Rows:
         row.embeds_TD, row.prompt = None, prompt.without_look()
         self._swap(slot, self._num_answering)
         self._num_answering += 1
-        return [(row, row.report(logits_BKV[0, 0]))]
+        return [(row, row.report(logits_BK[0][0]))]
 
     def _decode(self, rows: list[Row]) -> list[tuple[Row, str]]:
         """A token for each of the rows, which have the first slots."""
@@ -212,17 +214,20 @@ class Rows:
         with ExitStack() as clocks:
             for row in rows:
                 clocks.enter_context(row.clock.stage("decode"))
-            logits_BKV = self._engine.decode(
-                self._cache,
-                ids_BS,
-                logits_index_BK=np.zeros((len(rows), 1), np.int64),
-                slots=slice(0, len(rows)),
+            logits_BK = self._append(
+                rows, ids_BS, logits_index_BK=np.zeros((len(rows), 1), np.int64), slots=slice(0, len(rows))
             )
         said = []
-        for row, logits_KV in zip(rows, logits_BKV, strict=True):
+        for row, logits_K in zip(rows, logits_BK, strict=True):
             row.num_steps += 1
-            said.append((row, row.report(logits_KV[0])))
+            said.append((row, row.report(logits_K[0])))
         return said
+
+    def _append(self, rows: list[Row], ids_BS: np.ndarray, **more: Any) -> Sequence[Sequence[np.ndarray | Best]]:
+        """[B, K] of what to choose from: logits [V], or the likeliest tokens where they do and are cheaper to get."""
+        if self._engine.best_is_cheap and all(row.answer.needs_only_best for row in rows):
+            return self._engine.decode_best(self._cache, ids_BS, **more)
+        return self._engine.decode(self._cache, ids_BS, **more)  # type: ignore[return-value]
 
     def _draft(self, row: Row) -> list[int]:
         options = row.answer.options
@@ -236,12 +241,10 @@ class Rows:
         length = self._cache.lengths[0]
         ids_BS = np.array([[row.answer.token_ids[-1], *drafted]], np.int64)
         with row.clock.stage("decode"):
-            logits_BKV = self._engine.decode(
-                self._cache, ids_BS, logits_index_BK=np.arange(ids_BS.shape[1])[None], slots=slice(0, 1)
-            )
+            logits_BK = self._append([row], ids_BS, logits_index_BK=np.arange(ids_BS.shape[1])[None], slots=slice(0, 1))
         pieces, kept = [], 0
-        for number, logits_V in enumerate(logits_BKV[0]):
-            pieces.append(row.report(logits_V))
+        for number, logits in enumerate(logits_BK[0]):
+            pieces.append(row.report(logits))
             kept = number + 1
             right = number < len(drafted) and drafted[number] == row.answer.token_ids[-1]
             if row.is_done or not right:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ovengines.engine import Best
 from ovengines.errors import ExitCode, OVError
 from ovrun.options import GenerationOptions
 
@@ -25,17 +26,31 @@ class Sampler:
         self._seen = set(prompt_ids)  # for the repetition penalty, which counts the prompt too
         self._random = np.random.default_rng(options.seed)
 
-    def pick(self, logits_V: Float32) -> int:
-        """The next token. Raises OVError (BUNDLE_INVALID) on logits that are not numbers."""
-        scores_V = penalise(logits_V, self._seen, self.options.repetition_penalty)
-        best = int(np.argmax(scores_V))  # a NaN, if there is one
-        if not np.isfinite(scores_V[best]):
+    @property
+    def needs_only_best(self) -> bool:
+        """Whether the likeliest token is always the next one."""
+        return not self.options.do_sample and self.options.repetition_penalty == 1.0
+
+    def pick(self, logits: Float32 | Best) -> int:
+        """The next token, from all logits [V], or from the likeliest token if that is enough.
+
+        Raises OVError (BUNDLE_INVALID) on logits that are not numbers.
+        """
+        if isinstance(logits, Best):
+            return self._take(logits)
+        scores_V = penalise(logits, self._seen, self.options.repetition_penalty)
+        token = int(np.argmax(scores_V))  # a NaN, if there is one
+        best = Best(token, bool(np.isfinite(scores_V[token])))
+        return self._take(best, scores_V if self.options.do_sample else None)
+
+    def _take(self, best: Best, scores_V: Float32 | None = None) -> int:
+        if not best.finite:
             raise OVError(
                 ExitCode.BUNDLE_INVALID,
                 "the model's scores are not finite numbers, so there is no answer",
                 "fp16 may overflow on this input: use another precision, or run ovexport verify on the bundle",
             )
-        token = self._draw(scores_V) if self.options.do_sample else best
+        token = best.token if scores_V is None else self._draw(scores_V)
         self._seen.add(token)
         return token
 

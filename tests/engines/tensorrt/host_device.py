@@ -53,6 +53,7 @@ class HostDevice:
         self.queue: list[Work] = []
         self.allocations = self.launches = self.captures = self.waits = 0
         self.copied_bytes = 0  # from one place of the device to another
+        self.downloaded_bytes = 0
 
     def allocate(self, size_bytes: int) -> HostMemory:
         self.allocations += 1
@@ -89,6 +90,7 @@ class HostDevice:
         assert array.flags.c_contiguous
 
         def run() -> None:
+            self.downloaded_bytes += array.nbytes
             if array.size:
                 array.reshape(-1).view(np.uint8)[...] = self.bytes_at(address, array.nbytes)
 

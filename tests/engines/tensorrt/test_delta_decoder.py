@@ -14,6 +14,7 @@ from host_device import HostDevice
 from tiny_engine import OpenTiny
 from tiny_model import HIDDEN, LAYERS, POSITIONS, VOCAB, TinyModel
 
+from ovengines.engine import Best
 from ovengines.errors import ExitCode, OVError
 from ovengines.tensorrt import stepper
 from ovengines.tensorrt.decoder import Decoder
@@ -59,6 +60,13 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, what: object) -> None
         assert np.abs(actual - expected).max() <= TOLERANCE * np.abs(expected).max(), what
 
 
+def assert_best(best_K: list[Best], expected_KV: np.ndarray, what: object) -> None:
+    """The likeliest, or one that rounding can't tell from it."""
+    assert len(best_K) == len(expected_KV) and all(best.finite for best in best_K), what
+    for best, logits_V in zip(best_K, expected_KV, strict=True):
+        assert logits_V[best.token] >= logits_V.max() - TOLERANCE * np.abs(expected_KV).max(), what
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_any_history_gives_the_logits_of_one_pass(open_tiny: OpenTiny, seed: int) -> None:
     choose, slots = random.Random(seed), 3
@@ -75,13 +83,19 @@ def test_any_history_gives_the_logits_of_one_pass(open_tiny: OpenTiny, seed: int
             rows = choose.randint(0, min(tokens, 12))
             wanted_K = np.array(choose.sample(range(tokens), rows), np.int64)
             arguments = oracle.append(one, tokens, pictures=choose.random() < 0.5)
-            actual = engine.decode(cache, **arguments, logits_index_BK=wanted_K[None], slots=slice(one, one + 1))
-            assert_close(actual[0], oracle.logits(one, tokens)[wanted_K], what)
+            arguments |= {"logits_index_BK": wanted_K[None], "slots": slice(one, one + 1)}
+            expected_KV = oracle.logits(one, tokens)[wanted_K]
+            if choose.random() < 0.5:
+                assert_close(engine.decode(cache, **arguments)[0], expected_KV, what)
+            else:
+                assert_best(engine.decode_best(cache, **arguments)[0], expected_KV, what)
         elif action == "step all" and max(cache.lengths) < cache.capacity:
-            parts = [oracle.append(slot, 1, pictures=False)["ids_BS"] for slot in range(slots)]
-            actual = engine.decode(cache, np.concatenate(parts), logits_index_BK=np.zeros((slots, 1), np.int64))
+            ids_BS = np.concatenate([oracle.append(slot, 1, pictures=False)["ids_BS"] for slot in range(slots)])
+            is_best, rows_BK = choose.random() < 0.5, np.zeros((slots, 1), np.int64)
+            actual = (engine.decode_best if is_best else engine.decode)(cache, ids_BS, logits_index_BK=rows_BK)
             for slot in range(slots):
-                assert_close(actual[slot], oracle.logits(slot, 1), f"{what} slot {slot}")
+                check = assert_best if is_best else assert_close
+                check(actual[slot], oracle.logits(slot, 1), f"{what} slot {slot}")
         elif action == "rewind":
             length = choose.randint(0, cache.lengths[one])
             cache.rewind(one, length)
@@ -208,6 +222,23 @@ def test_the_loop_allocates_nothing_and_launches_what_it_captured(open_tiny: Ope
     assert after["waits"] - before["waits"] <= 130 + 2, "once a step, and for what has to make room"
     row_bytes = 2 * DIRECT * 4
     assert after["copied_bytes"] - before["copied_bytes"] == 130 * slots * 2 * LAYERS * row_bytes, "the new rows alone"
+
+
+def test_a_greedy_step_brings_an_id_and_a_sum(open_tiny: OpenTiny) -> None:
+    engine, backend, _ = open_tiny()
+    cache, one_BK = engine.new_cache(600), np.zeros((1, 1), np.int64)
+    for ids_BS in (np.ones((1, 1), np.int64), np.ones((1, 60), np.int64)):
+        before = backend.device.downloaded_bytes
+        engine.decode_best(cache, ids_BS, logits_index_BK=one_BK)
+        assert backend.device.downloaded_bytes - before == 8
+
+
+def test_logits_that_are_no_numbers_are_told(open_tiny: OpenTiny) -> None:
+    engine, _, _ = open_tiny()
+    cache, one_BK = engine.new_cache(600), np.zeros((1, 1), np.int64)
+    picture = {"embed_index_BS": one_BK, "image_embeds_TD": np.full((1, HIDDEN), np.nan, np.float32)}
+    (((_, finite),),) = engine.decode_best(cache, one_BK, logits_index_BK=one_BK, **picture)
+    assert not finite
 
 
 def test_reading_binds_new_rows_into_the_cache(open_tiny: OpenTiny) -> None:

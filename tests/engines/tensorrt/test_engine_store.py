@@ -208,3 +208,12 @@ def test_a_decoder_of_another_form_is_refused(bundle: Bundle, tmp_path: Path) ->
     graphs = tuple(dataclasses.replace(graph, cache_form="shared_buffer") for graph in bundle.manifest.graphs)
     other = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, graphs=graphs))
     assert "'shared_buffer', not 'delta'" in refusal(open_on(other, tmp_path)).message
+
+
+def test_a_decoder_without_the_best_token_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    graphs = tuple(
+        dataclasses.replace(graph, outputs=tuple(o for o in graph.outputs if o.name != "logits_sum"))
+        for graph in bundle.manifest.graphs
+    )
+    other = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, graphs=graphs))
+    assert "does not give logits_sum" in refusal(open_on(other, tmp_path)).message

@@ -129,6 +129,8 @@ class TinyModel:
         best = graph.op("ArgMax", ["logits"], axis=-1, keepdims=0)
         graph.op("Cast", [best], outputs=["greedy_ids"], to=TensorProto.INT32)
         graph.output("greedy_ids", "int32", ["batch", "rows"])
+        graph.op("ReduceSum", ["logits", graph.ints(-1)], outputs=["logits_sum"], keepdims=0)
+        graph.output("logits_sum", "float32", ["batch", "rows"])
         return graph.model()
 
     def _attention(self, graph: _Graph, n_BSD: str, layer: int) -> str:
