@@ -96,6 +96,7 @@ def _run(recipe: Recipe, run: Run, out: Path) -> None:
     empty = prepared_model(config, recipe)
     processes = join_processes(run.parallel, run.device, sum(p.numel() * p.itemsize for p in empty.parameters()))
     try:
+        processes.barrier()  # the first holds what the others join by: it must not end while one is still joining
         check_world(recipe, processes)
         samples = TrainingSet(mixture, sample_spec(recipe, config, source))
         bars = Bars(quiet=run.quiet or not processes.is_first)
