@@ -50,6 +50,7 @@ class Engine(Protocol):
     """The graphs of one bundle, ready to run on one device."""
 
     name: str
+    tile_batch_bytes: int  # activations of tiles beyond which more tiles in one run are no faster, only larger
     best_is_cheap: bool  # decode_best copies no logits from the device; where False, it is as dear as decode
     context_tokens: int  # most tokens of one conversation: the model's, or fewer where memory is set aside for them
 

@@ -100,7 +100,10 @@ class GraphBuilder:
             names = list(outputs)
         self.opsets.setdefault(domain, 1)
         attrs = {k: v for k, v in attrs.items() if v is not None}
-        self.nodes.append(helper.make_node(kind, list(inputs), names, name=path, domain=domain, **attrs))
+        given = list(inputs)
+        while given and not given[-1]:  # what is left out at the end is not written
+            given.pop()
+        self.nodes.append(helper.make_node(kind, given, names, name=path, domain=domain, **attrs))
         return names[0] if len(names) == 1 else tuple(names)
 
     def once(self, key: str, make: Callable[[], str]) -> str:

@@ -17,6 +17,7 @@ from ovexport.graphs.ort_cache import SharedBufferCache
 from ovexport.graphs.token_pool import POOL, POOL_DOMAIN, token_pool_function
 from ovexport.model.config import LanguageConfig
 from ovexport.precision import weights as W
+from ovexport.precision.policy import BLOCK_FORMS
 from ovexport.precision.weights import TensorSource
 
 # 4: activations are rounded to int8 per block of 32 and multiplied as integers; two to sixty times faster than the
@@ -38,7 +39,10 @@ class OrtForms:
         return self.dtype
 
     def linear(self, x: str, spec: Linear) -> str:
-        return LINEAR_FORMS[spec.form](self, x, spec)
+        if spec.form == "dense":
+            return _dense_linear(self, x, spec)
+        name = spec.joined("weight")
+        return _matmul_blocks(self, x, name, spec.form, spec.tensors, spec.rows, spec.columns, self._bias(spec))
 
     def layer_norm(self, x: str, spec: Norm) -> str:
         weight, bias = (self._vector(f"{spec.name}.{kind}", spec.size) for kind in ("weight", "bias"))
@@ -124,10 +128,12 @@ class OrtForms:
         return str(self.builder.op("Cast", [x], to=ONNX_TYPES["float32"]))
 
     def embed(self, ids: str, table: Table) -> str:
-        return TABLE_FORMS[table.form][0](self, ids, table)
+        return _dense_embed(self, ids, table) if table.form == "dense" else _block_embed(self, ids, table)
 
     def head(self, x: str, table: Table) -> str:
-        return TABLE_FORMS[table.form][1](self, x, table)
+        if table.form == "dense":
+            return _dense_head(self, x, table)
+        return _matmul_blocks(self, x, table.tensor, table.form, [table.tensor], table.rows, table.columns, None)
 
     def _vector(self, name: str, size: int) -> str:
         return self.builder.weight(name, W.vector(self.source, [name], self.dtype, size))
@@ -146,33 +152,30 @@ def _dense_linear(forms: OrtForms, x: str, spec: Linear) -> str:
     return str(forms.builder.op("Add", [y, bias])) if bias else str(y)
 
 
-def _block_linear(bits: int, forms: OrtForms, x: str, spec: Linear) -> str:
-    return _matmul_blocks(
-        bits, forms, x, spec.joined("weight"), spec.tensors, spec.rows, spec.columns, forms._bias(spec)
-    )
-
-
 def _matmul_blocks(
-    bits: int,
     forms: OrtForms,
     x: str,
     name: str,
+    form_name: str,
     tensors: Sequence[str],
     rows: int,
     columns: int,
     bias: str | None,
 ) -> str:
-    codes = forms.builder.weight(f"{name}.codes", W.block_codes(forms.source, tensors, bits, rows, columns))
-    scales = forms.builder.weight(f"{name}.scales", W.block_scales(forms.source, tensors, bits, rows, columns))
+    form = BLOCK_FORMS[form_name]
+    weights = W.block_weights(forms.source, tensors, form, rows, columns)
+    codes = forms.builder.weight(f"{name}.codes", weights.codes)
+    scales = forms.builder.weight(f"{name}.scales", weights.scales)
+    zeros = forms.builder.weight(f"{name}.zeros", weights.zeros) if weights.zeros else ""
     return str(
         forms.builder.op(
             "MatMulNBits",
-            [x, codes, scales, *(["", "", bias] if bias else [])],
+            [x, codes, scales, zeros, "", bias or ""],
             domain=MICROSOFT,
             K=columns,
             N=rows,
-            bits=bits,
-            block_size=W.BLOCK_SIZE,
+            bits=form.bits,
+            block_size=form.block_for(columns),
             accuracy_level=INT8_ACTIVATIONS,
         )
     )
@@ -192,37 +195,26 @@ def _dense_table(forms: OrtForms, table: Table) -> str:
     return forms.builder.weight(table.tensor, weight)
 
 
-def _block_embed(bits: int, forms: OrtForms, ids: str, table: Table) -> str:
+def _block_embed(forms: OrtForms, ids: str, table: Table) -> str:
     """Gathers [.., G, E] from the very tensor that the head multiplies with; only the scales are stored twice."""
-    b, groups = forms.builder, -(-table.columns // W.BLOCK_SIZE)
-    args = (forms.source, [table.tensor], bits, table.rows, table.columns)
-    codes = b.weight(f"{table.tensor}.codes", W.block_codes(*args))
-    scales = b.weight(f"{table.tensor}.gather_scales", W.block_scales(*args, shape=(table.rows, groups, 1)))
+    b, form = forms.builder, BLOCK_FORMS[table.form]
+    block_size = form.block_for(table.columns)
+    assert block_size is not None
+    groups = -(-table.columns // block_size)
+    weights = W.block_weights(forms.source, [table.tensor], form, table.rows, table.columns)
+    codes = b.weight(f"{table.tensor}.codes", weights.codes)
+    own_scales = W.gather_scales(forms.source, table.tensor, form, table.rows, table.columns)
+    scales = b.weight(f"{table.tensor}.gather_scales", own_scales)
     gathered = b.op(
         "GatherBlockQuantized",
         [codes, ids, scales],
         domain=MICROSOFT,
-        bits=bits,
-        block_size=W.BLOCK_SIZE,
+        bits=form.bits,
+        block_size=block_size,
         gather_axis=0,
         quantize_axis=2,
     )
-    flat = b.op("Reshape", [gathered, b.const([0, 0, groups * W.BLOCK_SIZE])])
-    if groups * W.BLOCK_SIZE == table.columns:
+    flat = b.op("Reshape", [gathered, b.const([0, 0, groups * block_size])])
+    if groups * block_size == table.columns:
         return str(flat)
     return str(b.op("Slice", [flat, b.const([0]), b.const([table.columns]), b.const([2])]))
-
-
-def _block_head(bits: int, forms: OrtForms, x: str, table: Table) -> str:
-    return _matmul_blocks(bits, forms, x, table.tensor, [table.tensor], table.rows, table.columns, None)
-
-
-LINEAR_FORMS = {
-    "dense": _dense_linear,
-    "int8": lambda *args: _block_linear(8, *args),
-    "int4": lambda *args: _block_linear(4, *args),
-}
-TABLE_FORMS = {
-    "dense": (_dense_embed, _dense_head),
-    "int8": (lambda *args: _block_embed(8, *args), lambda *args: _block_head(8, *args)),
-}

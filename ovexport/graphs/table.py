@@ -15,7 +15,7 @@ from ovexport.graphs.trt import TrtForms
 from ovexport.graphs.vision import build_vision
 from ovexport.graphs.write import data_file_name
 from ovexport.model.config import OneVisionConfig
-from ovexport.precision.policy import Policy
+from ovexport.precision.policy import BLOCK_FORMS, Policy
 from ovexport.precision.weights import TensorSource
 
 
@@ -87,7 +87,7 @@ def _build_ort(row: GraphRow, config: OneVisionConfig, policy: Policy, source: T
 
 
 def _build_trt(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
-    needs_int4 = row.role == "decoder" and policy.decoder == "int4"
+    needs_int4 = row.role == "decoder" and policy.decoder in BLOCK_FORMS
     builder = GraphBuilder(row.role, opset=INT4_OPSET if needs_int4 else row.opset)
     return row.build(TrtForms(builder=builder, source=source, policy=policy), config, policy)
 

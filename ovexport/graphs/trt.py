@@ -16,7 +16,8 @@ from ovexport.graphs.token_pool import PLUGIN_VERSION, POOL, POOL_DOMAIN
 from ovexport.graphs.trt_cache import DeltaCache
 from ovexport.model.config import LanguageConfig
 from ovexport.precision import weights as W
-from ovexport.precision.policy import Policy
+from ovexport.precision.blocks import BlockForm
+from ovexport.precision.policy import BLOCK_FORMS, Policy
 from ovexport.precision.weights import TensorSource
 
 
@@ -37,9 +38,9 @@ class TrtForms:
         return "float32"
 
     def linear(self, x: str, spec: Linear) -> str:
-        b, block_size = self.builder, self.policy.block_for(spec.columns)
-        if spec.form == "int4" and block_size and spec.rows % 2 == 0:
-            weight = self._int4(spec, block_size)
+        b, form = self.builder, BLOCK_FORMS.get(spec.form)
+        if form and form.block_for(spec.columns) and spec.rows % 2 == 0:
+            weight = self._int4(spec, form)
         else:
             matrix = W.transposed(self.source, spec.tensors, self.dtype, spec.rows, spec.columns)
             weight = b.weight(spec.joined("weight"), matrix)
@@ -49,12 +50,12 @@ class TrtForms:
         biases = W.vector(self.source, [f"{name}.bias" for name in spec.names], self.dtype, spec.rows)
         return str(b.op("Add", [y, b.weight(spec.joined("bias"), biases)]))
 
-    def _int4(self, spec: Linear, block_size: int) -> str:
+    def _int4(self, spec: Linear, form: BlockForm) -> str:
         """The matrix [K, N] as the parser recognises weights of 4 bits; no zero point, for it has to be zero."""
-        b, args = self.builder, (self.source, spec.tensors, block_size, spec.rows, spec.columns)
+        b, args = self.builder, (self.source, spec.tensors, form, spec.rows, spec.columns)
         codes = b.weight(spec.joined("weight.codes"), W.int4_matrix(*args))
         scales = b.weight(spec.joined("weight.scales"), W.int4_scales(*args, self.dtype))
-        return str(b.op("DequantizeLinear", [codes, scales], axis=0, block_size=block_size))
+        return str(b.op("DequantizeLinear", [codes, scales], axis=0, block_size=form.block_for(spec.columns)))
 
     def layer_norm(self, x: str, spec: Norm) -> str:
         weight, bias = (self._vector(f"{spec.name}.{kind}", spec.size) for kind in ("weight", "bias"))

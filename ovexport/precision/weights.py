@@ -8,16 +8,17 @@ Axes: N rows (outputs), K columns (inputs), G blocks of a row, E elements of a b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ovexport.graphs.builder import Weight
-from ovexport.precision.blocks import Blocks, quantize_blocks
+from ovexport.precision.blocks import BlockForm, Blocks
 
 TensorSource = Callable[[str], torch.Tensor]  # by parameter name of ovexport.model.OneVision
-BLOCK_SIZE = 32
 PIECE_ELEMENTS = 1 << 23  # 32 MiB as float32; quantisation holds about five times that for a moment
 
 TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -58,45 +59,75 @@ def transposed(source: TensorSource, names: Sequence[str], dtype: str, rows: int
     return Weight(dtype=dtype, shape=(columns, rows), pieces=pieces)
 
 
-def block_codes(source: TensorSource, names: Sequence[str], bits: int, rows: int, columns: int) -> Weight:
-    """Quantised rows [N, G, E * bits / 8] in the packing of MatMulNBits: offset by half, low nibble first."""
-    groups = -(-columns // BLOCK_SIZE)
+@dataclass(frozen=True, kw_only=True)
+class BlockWeights:
+    """A matrix in blocks, as MatMulNBits takes it; `zeros` where its form has zero points."""
+
+    codes: Weight
+    scales: Weight
+    zeros: Weight | None
+
+
+def block_weights(source: TensorSource, names: Sequence[str], form: BlockForm, rows: int, columns: int) -> BlockWeights:
+    """Matrices [n, K] stacked to [N, K], quantised once: scales and zero points, which are small, are kept from when
+    the codes were written until they are."""
+    kept: list[Blocks] = []  # without their codes
+
+    def codes() -> Iterator[np.ndarray]:
+        kept.clear()
+        for blocks in _quantized_pieces(source, names, form):
+            kept.append(dataclasses.replace(blocks, q_NGE=torch.empty(0)))
+            yield pack_codes(blocks.q_NGE, form.bits)
+
+    def small() -> Iterable[Blocks]:
+        return list(kept) or _quantized_pieces(source, names, form)
+
+    def scales() -> Iterator[np.ndarray]:
+        yield from (blocks.scale_NG.numpy() for blocks in small())
+        if not form.zero_points:
+            kept.clear()
+
+    def zeros() -> Iterator[np.ndarray]:
+        for blocks in small():
+            assert blocks.zero_NG is not None
+            yield pack_codes(blocks.zero_NG, form.bits)
+        kept.clear()
+
+    block_size, groups = _blocks_of(form, columns)
+    zeros_shape = (rows, -(-groups * form.bits // 8))
+    return BlockWeights(
+        codes=Weight(dtype="uint8", shape=(rows, groups, block_size * form.bits // 8), pieces=codes),
+        scales=Weight(dtype="float32", shape=(rows, groups), pieces=scales),
+        zeros=Weight(dtype="uint8", shape=zeros_shape, pieces=zeros) if form.zero_points else None,
+    )
+
+
+def gather_scales(source: TensorSource, name: str, form: BlockForm, rows: int, columns: int) -> Weight:
+    """The scales of a table once more, [N, G, 1], as GatherBlockQuantized takes them."""
 
     def pieces() -> Iterator[np.ndarray]:
-        for blocks in _quantized_pieces(source, names, bits):
-            codes_NGE = (blocks.q_NGE.to(torch.int16) + 2 ** (bits - 1)).to(torch.uint8)
-            if bits == 4:
-                codes_NGE = codes_NGE[..., 0::2] | (codes_NGE[..., 1::2] << 4)
-            yield codes_NGE.numpy()
+        yield from (blocks.scale_NG.numpy() for blocks in _quantized_pieces(source, [name], form))
 
-    return Weight(dtype="uint8", shape=(rows, groups, BLOCK_SIZE * bits // 8), pieces=pieces)
+    return Weight(dtype="float32", shape=(rows, _blocks_of(form, columns)[1], 1), pieces=pieces)
 
 
-def block_scales(
-    source: TensorSource,
-    names: Sequence[str],
-    bits: int,
-    rows: int,
-    columns: int,
-    shape: tuple[int, ...] | None = None,
-) -> Weight:
-    """The scales that go with `block_codes`, float32, [N, G] unless another shape is given."""
-
-    def pieces() -> Iterator[np.ndarray]:
-        for blocks in _quantized_pieces(source, names, bits):
-            yield blocks.scale_NG.numpy()
-
-    return Weight(dtype="float32", shape=shape or (rows, -(-columns // BLOCK_SIZE)), pieces=pieces)
+def pack_codes(q: torch.Tensor, bits: int) -> np.ndarray:
+    """Codes offset by half; of 4 bits two to a byte along the last axis, the low nibble first."""
+    codes = (q.to(torch.int16) + 2 ** (bits - 1)).to(torch.uint8)
+    if bits == 4:
+        codes = torch.nn.functional.pad(codes, (0, codes.shape[-1] % 2))
+        codes = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    return codes.numpy()
 
 
-def int4_matrix(source: TensorSource, names: Sequence[str], block_size: int, rows: int, columns: int) -> Weight:
+def int4_matrix(source: TensorSource, names: Sequence[str], form: BlockForm, rows: int, columns: int) -> Weight:
     """Quantised matrices [n, K] stacked to [N, K] and stored as int4 [K, N], as DequantizeLinear(axis=0) takes them.
 
     K must be a multiple of the block, N of two.
     """
 
     def pieces() -> Iterator[np.ndarray]:
-        blocks = [quantize_blocks(source(n), bits=4, block_size=block_size) for n in names]
+        blocks = [form.quantize(source(n)) for n in names]
         codes_KN = torch.cat([b.q_NGE.flatten(1) for b in blocks]).T.to(torch.uint8) & 0xF
         yield (codes_KN[:, 0::2] | (codes_KN[:, 1::2] << 4)).numpy()
 
@@ -104,15 +135,15 @@ def int4_matrix(source: TensorSource, names: Sequence[str], block_size: int, row
 
 
 def int4_scales(
-    source: TensorSource, names: Sequence[str], block_size: int, rows: int, columns: int, dtype: str
+    source: TensorSource, names: Sequence[str], form: BlockForm, rows: int, columns: int, dtype: str
 ) -> Weight:
     """The scales that go with `int4_matrix`, [G, N]."""
 
     def pieces() -> Iterator[np.ndarray]:
-        scales = [quantize_blocks(source(n), bits=4, block_size=block_size).scale_NG for n in names]
+        scales = [form.quantize(source(n)).scale_NG for n in names]
         yield _bytes_of(torch.cat(scales).T.contiguous().to(TORCH_TYPES[dtype]))
 
-    return Weight(dtype=dtype, shape=(columns // block_size, rows), pieces=pieces)
+    return Weight(dtype=dtype, shape=(_blocks_of(form, columns)[1], rows), pieces=pieces)
 
 
 def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
@@ -120,10 +151,17 @@ def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def _quantized_pieces(source: TensorSource, names: Sequence[str], bits: int) -> Iterator[Blocks]:
+def _quantized_pieces(source: TensorSource, names: Sequence[str], form: BlockForm) -> Iterator[Blocks]:
     for name in names:
         for part_NK in _row_pieces(source(name)):
-            yield quantize_blocks(part_NK, bits=bits, block_size=BLOCK_SIZE)
+            yield form.quantize(part_NK)
+
+
+def _blocks_of(form: BlockForm, columns: int) -> tuple[int, int]:
+    """(size of a block, blocks of a row)."""
+    block_size = form.block_for(columns)
+    assert block_size is not None
+    return block_size, -(-columns // block_size)
 
 
 def _row_pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -16,15 +16,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from ovexport.model import OneVision, weights_upcast
-from ovexport.precision.blocks import dequantize_blocks, quantize_blocks
-from ovexport.precision.policy import Policy
+from ovexport.precision.blocks import BlockForm, dequantize_blocks
+from ovexport.precision.policy import BLOCK_FORMS, Policy
 
-BITS = {"int8": 8, "int4": 4}  # forms of weights that are blocks of so many bits
 CHUNK_ELEMENTS = 1 << 22  # rounding holds about eight times that in float32 for a moment
 
 
 def has_rounded_decoder(policy: Policy) -> bool:
-    return policy.decoder in BITS
+    return policy.decoder in BLOCK_FORMS
 
 
 def rounded_logits(
@@ -37,39 +36,38 @@ def rounded_logits(
 ) -> torch.Tensor:
     """logits_KV in float32 of one pass over the prompt; the language model's own tensors are left as they are."""
     language_model = model.language_model
-    table_bits, bits = BITS.get(policy.table), BITS.get(policy.decoder)
+    table, form = BLOCK_FORMS.get(policy.table), BLOCK_FORMS.get(policy.decoder)
     with weights_upcast(language_model):
         for leaf in language_model.modules():
             if isinstance(leaf, nn.Embedding):
-                leaf.forward = _rounded_embedding(leaf, table_bits, policy)  # type: ignore[assignment, method-assign]
+                leaf.forward = _rounded_embedding(leaf, table)  # type: ignore[assignment, method-assign]
             elif isinstance(leaf, nn.Linear):
-                leaf.forward = _rounded_linear(leaf, bits, policy)  # type: ignore[assignment, method-assign]
+                leaf.forward = _rounded_linear(leaf, form)  # type: ignore[assignment, method-assign]
         embeds_1SD = model.merge(ids_1S, image_embeds_TD, embed_index_1S)
         hidden_KD = language_model(embeds_1SD)[0, positions_K]
-        return linear(hidden_KD, language_model.head_weight_VD, table_bits, policy)
+        return linear(hidden_KD, language_model.head_weight_VD, table)
 
 
-def linear(x: torch.Tensor, weight_OI: torch.Tensor, bits: int | None, policy: Policy) -> torch.Tensor:
+def linear(x: torch.Tensor, weight_OI: torch.Tensor, form: BlockForm | None) -> torch.Tensor:
     """x @ rounded(weight)'."""
     rows = max(1, CHUNK_ELEMENTS // weight_OI.shape[1])
-    return torch.cat([F.linear(x, rounded(chunk_OI, bits, policy)) for chunk_OI in weight_OI.split(rows)], dim=-1)
+    return torch.cat([F.linear(x, rounded(chunk_OI, form)) for chunk_OI in weight_OI.split(rows)], dim=-1)
 
 
-def rounded(weight_OI: torch.Tensor, bits: int | None, policy: Policy) -> torch.Tensor:
+def rounded(weight_OI: torch.Tensor, form: BlockForm | None) -> torch.Tensor:
     """The matrix that the blocks stand for, float32; None leaves its values as they are."""
-    block_size = policy.block_for(weight_OI.shape[1])
-    if bits is None or block_size is None:
+    if form is None or form.block_for(weight_OI.shape[1]) is None:
         return weight_OI.float()
-    return dequantize_blocks(quantize_blocks(weight_OI, bits=bits, block_size=block_size), weight_OI.shape[1])
+    return dequantize_blocks(form.quantize(weight_OI), weight_OI.shape[1])
 
 
-def _rounded_linear(leaf: nn.Linear, bits: int | None, policy: Policy) -> Callable[[torch.Tensor], torch.Tensor]:
+def _rounded_linear(leaf: nn.Linear, form: BlockForm | None) -> Callable[[torch.Tensor], torch.Tensor]:
     def forward(x_BSD: torch.Tensor) -> torch.Tensor:
-        y_BSD = linear(x_BSD, leaf.weight, bits, policy)
+        y_BSD = linear(x_BSD, leaf.weight, form)
         return y_BSD if leaf.bias is None else y_BSD + leaf.bias.float()
 
     return forward
 
 
-def _rounded_embedding(leaf: nn.Embedding, bits: int | None, policy: Policy) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda ids_BS: rounded(leaf.weight[ids_BS.flatten()], bits, policy).unflatten(0, ids_BS.shape)
+def _rounded_embedding(leaf: nn.Embedding, form: BlockForm | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda ids_BS: rounded(leaf.weight[ids_BS.flatten()], form).unflatten(0, ids_BS.shape)

@@ -25,6 +25,7 @@ def place() -> Place:
         decoders=("decoder",),
         planes=lambda shape: DevicePlanes(shape, device, where="cpu"),
         is_host=False,
+        tile_batch_bytes=1 << 30,
         check=_check_float16,
     )
 

@@ -219,3 +219,25 @@ def test_a_graph_that_is_no_graph_is_a_bundle_error(tiny_bundle: Path) -> None:
     with pytest.raises(OVError) as caught:
         open_engine(broken, "cpu").load("decoder")
     assert caught.value.code == ExitCode.BUNDLE_INVALID and "tokenizer.json" in caught.value.message
+
+
+def test_graphs_are_loaded_side_by_side_and_once(tiny_bundle: Path) -> None:
+    engine = open_engine(open_bundle(tiny_bundle), "cpu", 1)
+    engine.load("vision", "projector", "decoder", "vision")
+    loaded = dict(engine._sessions)  # type: ignore[attr-defined]
+    engine.load("decoder", "projector", "vision")
+    assert len(loaded) == 3 and engine._sessions == loaded  # type: ignore[attr-defined]
+
+
+def test_of_graphs_that_are_loaded_side_by_side_the_broken_one_is_named(tiny_bundle: Path) -> None:
+    import dataclasses
+
+    bundle = open_bundle(tiny_bundle)
+    graphs = tuple(
+        dataclasses.replace(g, file="tokenizer.json", data_files=()) if g.role == "projector" else g
+        for g in bundle.manifest.graphs
+    )
+    broken = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, graphs=graphs))
+    with pytest.raises(OVError) as caught:
+        open_engine(broken, "cpu").load("vision", "projector", "decoder")
+    assert caught.value.code == ExitCode.BUNDLE_INVALID and "tokenizer.json" in caught.value.message

@@ -147,6 +147,7 @@ class FakeEngine:
 
     name = "fake-cpu"
     best_is_cheap = False
+    tile_batch_bytes = 1 << 40
 
     def __init__(self, model: ModelSpec) -> None:
         self.model = model

@@ -14,7 +14,7 @@ from verify_bundles import RandomCheckpoint, random_checkpoint, small_config
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovexport.model import LanguageConfig, OneVision, OneVisionConfig, VisionConfig
-from ovexport.precision.policy import PRECISIONS
+from ovexport.precision.policy import BLOCK_FORMS, PRECISIONS
 from ovexport.verify.probe import Probe, chunk_bounds, make_probe
 from ovexport.verify.reference import Reference, make_reference
 from ovexport.verify.rounded import rounded
@@ -98,8 +98,8 @@ def test_rounded_logits_are_those_of_a_model_with_rounded_weights(precision: str
     model = plain_model(checkpoint)
     for name, parameter in model.language_model.named_parameters():
         if parameter.ndim == 2:
-            bits = 8 if "embed_tokens" in name or "lm_head" in name or precision == "int8" else 4
-            parameter.copy_(rounded(parameter, bits, policy))
+            is_table = "embed_tokens" in name or "lm_head" in name
+            parameter.copy_(rounded(parameter, BLOCK_FORMS[policy.table if is_table else policy.decoder]))
     ids_1S, index_1S = torch.from_numpy(reference.input_ids_S)[None], torch.from_numpy(reference.embed_index_S)[None]
     embeds_1SD = model.merge(ids_1S, torch.from_numpy(reference.image_embeds_TD), index_1S)
     hidden_SD = model.language_model(embeds_1SD)[0]

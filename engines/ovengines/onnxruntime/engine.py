@@ -5,6 +5,7 @@ Graphs are loaded when first needed: a question without an image never loads the
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ class OnnxRuntimeEngine:
         self.name = place.name
         self.context_tokens = bundle.manifest.model.max_positions
         self.best_is_cheap = not place.is_host
+        self.tile_batch_bytes = place.tile_batch_bytes
         self._place = place
         self._decoder_role = decoder or best_decoder(bundle.manifest, ort.__version__, place.decoders)
         graph = bundle.manifest.graph(self._decoder_role, "ort")
@@ -57,14 +59,23 @@ class OnnxRuntimeEngine:
         self._no_embeds_TD = np.zeros((0, bundle.manifest.model.hidden), np.float32)
 
     def session(self, role: str) -> ort.InferenceSession:
-        role = self._decoder_role if role == "decoder" else role
-        if role not in self._sessions:
-            self._sessions[role] = open_session(self.bundle, role, self.threads, self._place.providers)
-        return self._sessions[role]
+        key = self._key(role)
+        if key not in self._sessions:
+            self._sessions[key] = open_session(self.bundle, key, self.threads, self._place.providers)
+        return self._sessions[key]
+
+    def _key(self, role: str) -> str:
+        return self._decoder_role if role == "decoder" else role
 
     def load(self, *roles: str) -> None:
-        for role in roles:
-            self.session(role)
+        """Graphs that are not loaded yet, each on a thread of its own: most of it is one core's work."""
+        missing = [role for role in dict.fromkeys(roles) if self._key(role) not in self._sessions]
+        if len(missing) < 2:
+            for role in missing:
+                self.session(role)
+            return
+        with ThreadPoolExecutor(len(missing)) as pool:
+            list(pool.map(self.session, missing))
 
     def encode(self, pixels_NCHW: Float32) -> Float32:
         return self._run("vision", {"pixel_values": pixels_NCHW})

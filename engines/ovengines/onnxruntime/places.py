@@ -20,6 +20,7 @@ class Place:
     decoders: tuple[str, ...]
     planes: Callable[[PlaneShape], Planes]
     is_host: bool  # the outputs of graphs are in the host's memory already
+    tile_batch_bytes: int  # see Engine
     check: Callable[[GraphSpec], None] = lambda graph: None  # raises OVError for a decoder that can't run there
 
 
@@ -29,6 +30,7 @@ CPU = Place(
     decoders=("decoder_grouped", "decoder"),  # the faster first
     planes=HostPlanes,
     is_host=True,
+    tile_batch_bytes=64 << 20,  # measured: five tiles at a time are no faster than one by one (docs/log.md)
 )
 
 
@@ -53,6 +55,7 @@ def cuda_place() -> Place:
         decoders=("decoder",),
         planes=lambda shape: DevicePlanes(shape, device),
         is_host=False,
+        tile_batch_bytes=8 << 30,
         check=_check_float16,
     )
 

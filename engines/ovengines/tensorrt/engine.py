@@ -29,6 +29,7 @@ class TensorRTEngine:
     """See `ovengines.engine.Engine`."""
 
     best_is_cheap = True
+    tile_batch_bytes = 8 << 30  # the tower cuts what it is given to what its engine was built for
 
     def __init__(
         self,

@@ -37,9 +37,10 @@ class TileFeatures:
 def encode_tiles(
     engine: Engine, views: Sequence[View], model: ModelSpec, on_progress: Progress | None = None
 ) -> TileFeatures:
-    """Encode every distinct tile once, in batches that keep within the limit tile_batch_bytes."""
+    """Encode every distinct tile once, in batches that pay on the engine and keep within the limit tile_batch_bytes."""
     distinct, tiles_of_view = _distinct_tiles(views)
-    batch_tiles = max(1, limit_value("tile_batch_bytes") // tile_activation_bytes(model))
+    batch_bytes = min(limit_value("tile_batch_bytes"), engine.tile_batch_bytes)
+    batch_tiles = max(1, batch_bytes // tile_activation_bytes(model))
     parts: list[Float32] = []
     for batch in _batches(distinct, batch_tiles):
         parts.append(engine.encode(np.stack(batch)))
@@ -66,7 +67,7 @@ def tile_activation_bytes(model: ModelSpec) -> int:
 
     Attention scores before and after softmax, and sixteen times the residual stream: queries, keys, values, two copies
     of the stream and of the four times wider layer within the MLP, and what an allocator keeps. 0.13 GB at 729 patches
-    of 1,152, so four tiles of the real tower within the default limit.
+    of 1,152, so four tiles of the real tower within the default limit, and on a CPU one at a time.
     """
     patches = model.geometry.patches_per_side**2
     heads = -(-model.vision_hidden // HEAD_DIM)
