@@ -17,7 +17,7 @@ SCALE_HINT = "scale its pixels to 8 bits first"
 
 
 def to_eight_bit(image: Image.Image, label: str, *, sixteen_bit: bool = False) -> Image.Image:
-    """The image in mode RGB. Raises OVError (BAD_INPUT) for values that have no known white.
+    """The image in mode RGB, itself if it is. Raises OVError (BAD_INPUT) for values that have no known white.
 
     `sixteen_bit` says that white is 65,535 even if no pixel of a 32-bit mode is bright.
     """
@@ -27,7 +27,7 @@ def to_eight_bit(image: Image.Image, label: str, *, sixteen_bit: bool = False) -
         image = _grey(_scaled(image, label, sixteen_bit))
     elif image.mode in PREMULTIPLIED:
         image = image.convert(PREMULTIPLIED[image.mode])
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(values_HW: NDArray[np.generic]) -> Image.Image:

@@ -9,6 +9,7 @@ Axes: T tiles (the base view first), C channels, H and W pixels of a tile.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovrun.tiling.grid import select_grid
+from ovrun.tiling.threads import for_each
 
 BICUBIC = Image.Resampling.BICUBIC
 MAX_SQUARE_SIDE_PX = 1 << 14  # resizing a padded square takes time by its area: one or two seconds at this side
@@ -33,13 +35,19 @@ def tile_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
     _need_rgb(image)
     side_px = geometry.image_size_px
     rows, columns = select_grid(image.height, image.width, geometry)
-    canvas_HWC = _on_canvas(image, rows * side_px, columns * side_px)
+    size_px = (image.height, image.width)
+    top, left, height, width = place_on_canvas(*size_px, rows * side_px, columns * side_px)
+    base, resized = resize_to_each(image, [(side_px, side_px), (width, height)])
+    canvas_HWC = np.zeros((rows * side_px, columns * side_px, 3), dtype=np.uint8)
+    canvas_HWC[top : top + height, left : left + width] = np.asarray(resized)
+    views_HWC = [np.asarray(base), *_cut(canvas_HWC, side_px)]
     pixels_TCHW = np.empty((1 + rows * columns, 3, side_px, side_px), dtype=np.float32)
     levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
-    _normalise(np.asarray(image.resize((side_px, side_px), BICUBIC)), levels_CL, pixels_TCHW[0])
-    for tile in range(rows * columns):
-        top, left = tile // columns * side_px, tile % columns * side_px
-        _normalise(canvas_HWC[top : top + side_px, left : left + side_px], levels_CL, pixels_TCHW[1 + tile])
+
+    def normalise(tile: int) -> None:
+        _normalise(views_HWC[tile], levels_CL, pixels_TCHW[tile])
+
+    for_each(normalise, range(len(views_HWC)), pixels=canvas_HWC.size // 3)
     return pixels_TCHW
 
 
@@ -100,12 +108,23 @@ def place_on_canvas(
     return (canvas_height_px - height) // 2, (canvas_width_px - width) // 2, height, width
 
 
-def _on_canvas(image: Image.Image, height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The image on a black canvas: canvas_HWC of bytes."""
-    top, left, height, width = place_on_canvas(image.height, image.width, height_px, width_px)
-    canvas_HWC = np.zeros((height_px, width_px, 3), dtype=np.uint8)
-    canvas_HWC[top : top + height, left : left + width] = np.asarray(image.resize((width, height), BICUBIC))
-    return canvas_HWC
+def resize_to_each(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
+    """The image in each of the sizes (width, height), at the same time. Each whole: in which order Pillow resizes rows
+    and columns, and so the bits, depends on sizes and version (it is not the same before and in Pillow 13)."""
+    resized: dict[int, Image.Image] = {}
+
+    def resize(number: int) -> None:
+        resized[number] = image.resize(sizes[number], BICUBIC)
+
+    for_each(resize, range(len(sizes)), pixels=image.width * image.height)
+    return [resized[number] for number in range(len(sizes))]
+
+
+def _cut(canvas_HWC: NDArray[np.uint8], side_px: int) -> Iterator[NDArray[np.uint8]]:
+    """The canvas's squares, row by row."""
+    for top in range(0, len(canvas_HWC), side_px):
+        for left in range(0, canvas_HWC.shape[1], side_px):
+            yield canvas_HWC[top : top + side_px, left : left + side_px]
 
 
 def _padded_square(image: Image.Image, side_px: int, colour: tuple[int, int, int]) -> Image.Image:
