@@ -7,9 +7,11 @@ part, so the answer is that of a new conversation with the same messages.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ovrun.ask import ask_in, split_options
+from ovrun.decode.rows import Row
 from ovrun.media.clip import VideoSource
 from ovrun.media.image import ImageSource
 from ovrun.progress import Progress, no_progress
@@ -75,11 +77,11 @@ class Chat:
         seeing, decoding = split_options({**self._options, **options})
         ask = ask_in([*self.messages, message], seeing)
         question = self._session.desk.question(ask, decoding, on_progress, self._known)
-        answer = TextStream(self._answer(question, message, on_progress))
+        row = self._session.row(question, on_progress)
+        answer = TextStream(self._answer(question, message, row), partial(self._session.result, question, row))
         return answer if stream else answer.result
 
-    def _answer(self, question: Question, message: Message, on_progress: Progress) -> Generator[str, None, Result]:
-        row = self._session.row(question, on_progress)
+    def _answer(self, question: Question, message: Message, row: Row) -> Generator[str, None, Result]:
         try:
             result = yield from self._session.answer(question, row, self._rows)
         except GeneratorExit:  # whoever listened has had enough

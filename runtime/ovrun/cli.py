@@ -6,16 +6,15 @@ stdout carries answers, stderr everything else. Nothing heavy is imported before
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from ovengines.errors import ExitCode, OVError
-from ovrun.command import CommandParser, run_command
+from ovrun.command import CommandParser, parse_words, run_command
 from ovrun.commands import answer, doctor
 from ovrun.commands.batch import command as batch
+from ovrun.commands.bench import command as bench
 from ovrun.commands.chat import command as chat
 from ovrun.server import command as serve
 from ovrun.terminal import Terminal
@@ -43,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "chat": chat,
     "batch": batch,
     "serve": serve,
+    "bench": bench,
     "doctor": doctor,
 }
 
@@ -57,7 +57,17 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser_of(name: str = DEFAULT_COMMAND) -> argparse.ArgumentParser:
+class _CppPath(argparse.Action):
+    """Prints what `ovrun.cpp_paths` says under the option's name."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, __: Any, flag: str | None = None) -> None:
+        from ovrun import cpp_paths
+
+        print(getattr(cpp_paths, str(flag).strip("-").replace("-", "_"))())
+        parser.exit()
+
+
+def parser_of(name: str = DEFAULT_COMMAND) -> CommandParser:
     """The parser of a command; the default one also lists the others."""
     command = COMMANDS[name]
     others = "".join(f"  ovrun {other:<20}{COMMANDS[other].SUMMARY}\n" for other in COMMANDS if other)
@@ -71,25 +81,17 @@ def parser_of(name: str = DEFAULT_COMMAND) -> argparse.ArgumentParser:
     )
     command.arguments(parser)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    if name == DEFAULT_COMMAND:
+        flags = ("--cmake-dir", "--includes", "--libs")
+        parser.add_argument(*flags, action=_CppPath, nargs=0, help="print it for the build of a C++ program, and exit")
     return parser
 
 
 def parse(words: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """The command and its arguments, which may stand in any order.
-
-    Raises OVError (USAGE), for an unknown option with the one that is most like it.
-    """
+    """The command and its arguments. Raises OVError as `parse_words`."""
     named = bool(words) and words[0] != DEFAULT_COMMAND and words[0] in COMMANDS
     name = words[0] if named else DEFAULT_COMMAND
-    parser = parser_of(name)
-    words = words[1:] if named else words
-    # The one that takes files between options knows no "--" before files that look like options.
-    args, unknown = (parser.parse_known_args if "--" in words else parser.parse_known_intermixed_args)(words)
-    if unknown:
-        similar = difflib.get_close_matches(unknown[0].split("=")[0], parser._option_string_actions, n=1)
-        hint = f"did you mean {similar[0]}? " if similar else ""
-        raise OVError(ExitCode.USAGE, f"unrecognized arguments: {' '.join(unknown)}", f"{hint}see {parser.prog} --help")
-    return COMMANDS[name], args
+    return COMMANDS[name], parse_words(parser_of(name), words[1:] if named else words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

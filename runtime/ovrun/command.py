@@ -6,11 +6,12 @@ Knows no command; `ovrun.cli` and `ovexport.cli` hand theirs in.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ovengines.errors import ExitCode, OVError
@@ -24,6 +25,20 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise OVError(ExitCode.USAGE, message, f"see {self.prog} --help")
+
+
+def parse_words(parser: CommandParser, words: Sequence[str]) -> argparse.Namespace:
+    """The arguments, which may stand in any order.
+
+    Raises OVError (USAGE), for an unknown option with the one that is most like it.
+    """
+    # The one that takes files between options knows no "--" before files that look like options.
+    args, unknown = (parser.parse_known_args if "--" in words else parser.parse_known_intermixed_args)(words)
+    if unknown:
+        similar = difflib.get_close_matches(unknown[0].split("=")[0], parser._option_string_actions, n=1)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        raise OVError(ExitCode.USAGE, f"unrecognized arguments: {' '.join(unknown)}", f"{hint}see {parser.prog} --help")
+    return args
 
 
 def run_command(command: Callable[[Terminal], None], *, debug: bool = False) -> int:

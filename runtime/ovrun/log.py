@@ -8,7 +8,7 @@ import sys
 logger = logging.getLogger("ovrun")
 logger.addHandler(logging.NullHandler())
 
-_LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -26,4 +26,4 @@ def show_log(verbosity: int) -> None:
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         logger.addHandler(handler)
         logger.propagate = False
-    logger.setLevel(_LEVELS[max(-1, min(2, verbosity))])
+    logger.setLevel(LEVELS[max(-1, min(2, verbosity))])

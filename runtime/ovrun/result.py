@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -55,10 +55,13 @@ class Result:
 
 
 class TextStream(Iterator[str]):
-    """The pieces of an answer as they become certain; `.result` is the whole of it once they are read."""
+    """The pieces of an answer as they become certain; `.result` is the whole of it once they are read.
 
-    def __init__(self, pieces: Generator[str, None, Result]) -> None:
-        self._pieces = pieces
+    `so_far` gives the result of an answer that is not at its end.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Result], so_far: Callable[[], Result]) -> None:
+        self._pieces, self._so_far = pieces, so_far
         self._result: Result | None = None
 
     def __next__(self) -> str:
@@ -80,6 +83,12 @@ class TextStream(Iterator[str]):
     def close(self) -> None:
         """Stop generating."""
         self._pieces.close()
+
+    def stop(self) -> Result:
+        """Stop generating; what has been said so far, with the finish_reason "interrupted" if that is not all."""
+        self.close()
+        self._result = self._result or self._so_far()
+        return self._result
 
 
 def peak_memory_mb() -> float | None:

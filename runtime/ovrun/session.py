@@ -165,7 +165,7 @@ class Session:
             OVError: USAGE, BAD_INPUT or LIMIT_EXCEEDED, with what to do about it.
         """
         question = self.question(prompt, images, video, system, messages, on_progress, **options)
-        answer = TextStream(self.answer(question, on_progress=on_progress))
+        answer = self.stream(question, on_progress=on_progress)
         return answer if stream else answer.result
 
     def question(
@@ -240,6 +240,11 @@ class Session:
             if not row.is_done:
                 rows.drop(row)
         return self.result(question, row)
+
+    def stream(self, question: Question, rows: Rows | None = None, on_progress: Progress = no_progress) -> TextStream:
+        """What `answer` gives, to be read and to be stopped."""
+        row = self.row(question, on_progress)
+        return TextStream(self.answer(question, row, rows), partial(self.result, question, row))
 
     def result(self, question: Question, row: Row) -> Result:
         """What `row` made of the question."""

@@ -5,23 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "shapes.png"
 EMBEDDED_LIMIT_BYTES = 16 << 20
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder), str(ROOT)]
-    subprocess.run(command, check=True)
-    return next(folder.glob("*.whl"))
 
 
 def test_wheel_holds_four_packages_and_the_embedded_model(wheel: Path) -> None:
@@ -40,13 +29,20 @@ def test_wheel_holds_four_packages_and_the_embedded_model(wheel: Path) -> None:
     assert any(name.startswith("ovexport/verify/report.html") for name in names)
 
 
-def test_wheel_carries_the_kernels_of_its_platform_for_every_python(wheel: Path) -> None:
+def test_wheel_carries_the_libraries_of_its_platform(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        libraries = [name for name in archive.namelist() if name.startswith("ovkernels/libovk.")]
+        names = archive.namelist()
+    libraries = [name for name in names if name.startswith(("ovkernels/libovk.", "ovrun/cpp/lib/"))]
     if not shutil.which("g++") and not libraries:
         assert wheel.name.endswith("-py3-none-any.whl")  # NumPy stands in
-    else:
-        assert len(libraries) == 1 and "-py3-none-" in wheel.name and not wheel.name.endswith("-any.whl")
+        return
+    stems = sorted(name.rpartition("/")[2].partition(".")[0] for name in libraries)
+    assert stems == ["libovk", "libovrun", "ovrun_bridge"]
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert f"-{version}-{version}-" in wheel.name  # the bridge is of one version
+    for needed in ("include/ovrun.h", "include/ovrun.hpp", "cmake/ovrunConfig.cmake", "pkgconfig/ovrun.pc"):
+        assert f"ovrun/cpp/{needed}" in names
+    assert not any(name.endswith("python_home.txt") for name in names)
 
 
 def test_embedded_model_is_small() -> None:
@@ -55,12 +51,9 @@ def test_embedded_model_is_small() -> None:
 
 
 def test_runtime_answers_with_base_dependencies_and_onnxruntime_alone(
-    wheel: Path, tiny_bundle: Path, tmp_path: Path
+    wheel_environment: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    venv.create(tmp_path / "env", with_pip=True)
-    python = tmp_path / "env" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[cpu]"]
-    subprocess.run(install, check=True)
+    python = wheel_environment / "bin" / "python"
     listed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
     assert not {"torch", "transformers", "onnx", "safetensors"} & {line.split()[0] for line in listed.splitlines()}
     command = [python, "-m", "ovrun.cli", str(EXAMPLE), "-m", str(tiny_bundle)]

@@ -24,11 +24,13 @@ from ovengines.errors import ExitCode, OVError
 from ovrun.limits import check_limit, limit_error, limit_value
 from ovrun.log import logger
 from ovrun.media.depth import to_eight_bit
+from ovrun.media.raw import RawFrame
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+ORIENTATION = 0x0112  # tag of EXIF
 FORMAT_HINT = f"give an image in one of the formats {', '.join(FORMATS)}"
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | RawFrame
 
 _PILLOW_LOCK = threading.Lock()  # Pillow's pixel cap and Python's warning filters are global
 
@@ -37,11 +39,15 @@ def load_image(source: ImageSource) -> Image.Image:
     """The image as RGB; of an animation the first frame.
 
     Args:
-        source: path, bytes of a file, Pillow image, or uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
+        source: path, bytes of a file, Pillow image, uint8 array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], or pixels in
+            somebody's memory.
 
     Raises:
         OVError: BAD_INPUT for what is not a whole image, LIMIT_EXCEEDED for one that is too large or too thin.
     """
+    if isinstance(source, RawFrame):
+        _check_size(source.width_px, source.height_px, "the frame")
+        return source.to_rgb()
     if isinstance(source, Image.Image):
         label, image = "the image", source
     elif isinstance(source, np.ndarray):
@@ -56,7 +62,8 @@ def load_image(source: ImageSource) -> Image.Image:
             ExitCode.BAD_INPUT, f"{type(source).__name__} is not an image", "give a path, bytes, Pillow image or array"
         )
     _check_size(image.width, image.height, label)
-    return _decode(image, label)
+    decoded = _decode(image, label)
+    return decoded.copy() if decoded is source else decoded  # the caller may go on to change it
 
 
 def _read_file(path: Path, label: str) -> bytes:
@@ -129,6 +136,8 @@ def _decode(image: Image.Image, label: str) -> Image.Image:
 
 def _upright(image: Image.Image, label: str) -> Image.Image:
     try:
+        if image.getexif().get(ORIENTATION, 1) == 1:
+            return image  # Pillow would give a copy
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise

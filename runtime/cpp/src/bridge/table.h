@@ -1,0 +1,9 @@
+#pragma once
+
+#include "../bridge.h"
+
+namespace ovrun {
+
+const Bridge& table();
+
+}  // namespace ovrun

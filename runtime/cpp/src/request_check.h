@@ -1,0 +1,12 @@
+// What must not be followed: null pointers, and kinds of media that do not exist. What the rest means is checked in Python.
+#pragma once
+
+#include "ovrun.h"
+
+namespace ovrun {
+
+ov_status missing(const char* argument);
+ov_status check_options(const ov_option* options, size_t num_options);
+ov_status check_request(const ov_request* request);
+
+}  // namespace ovrun

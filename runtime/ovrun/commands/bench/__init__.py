@@ -1,0 +1,1 @@
+"""`ovrun bench`: what each stage takes with this bundle on this machine."""
