@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-slow test-transformers-4 test-trt-api lint type bench-gates ov-tiny clean
+.PHONY: help demo test test-slow test-transformers-4 test-trt-api lint type bench bench-peers bench-gates ov-tiny clean
 
 help:           ## this list
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: *##' Makefile | sed 's/:.*##/\t/' | expand -t 22
@@ -34,14 +34,20 @@ lint: $(VENV)/.test  ## ruff
 type: $(VENV)/.test  ## mypy
 	$(BIN)/mypy
 
-bench-gates: $(VENV)/.test  ## the speed and memory figures of the README, measured here (about 20 minutes)
+bench: $(VENV)/.test  ## ours against every installed peer: report and plots in runs/bench/report (about an hour)
+	$(BIN)/python -m benchmarks
+
+bench-peers: $(VENV)/.test  ## an environment for each peer of the benchmarks (7 GB; one is compiled, 15 minutes)
+	$(BIN)/python -m benchmarks.environments
+
+bench-gates: $(VENV)/.test  ## the figures that issues ask for, measured here, with their bounds (about 30 minutes)
 	$(BIN)/python -m benchmarks.gates
 
 ov-tiny: $(VENV)/.train  ## train the embedded model again from nothing (about three hours on 2 free cores); resumable
 	$(BIN)/python -m ovexport.train.tiny --runs runs
 
 clean:          ## remove environments and caches
-	rm -rf $(VENV) $(VENV)4 .pytest_cache .ruff_cache .mypy_cache build *.egg-info
+	rm -rf $(VENV) $(VENV)4 $(VENV)-peers .pytest_cache .ruff_cache .mypy_cache build *.egg-info
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

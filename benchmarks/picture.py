@@ -14,5 +14,7 @@ def write_picture(path: Path, width_px: int, height_px: int) -> Path:
     noise_HWC = np.random.default_rng(0).integers(0, 16, (height_px, width_px, 3))
     pixels_HWC = np.clip(np.stack(channels, -1) + noise_HWC, 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels_HWC).save(path)
+    Image.fromarray(pixels_HWC).save(path, quality=90) if path.suffix == ".jpg" else Image.fromarray(pixels_HWC).save(
+        path
+    )
     return path

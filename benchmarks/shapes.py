@@ -37,9 +37,10 @@ QWEN2_7B = LanguageConfig(
     max_positions=32768,
     tie_word_embeddings=False,
 )
+LAYERS = ((1, "1-layer"), (2, "2-layers"))
 SHAPES = {
     "0.5b": (SO400M, QWEN2_0_5B),
-    "7b-2-layers": (SO400M, dataclasses.replace(QWEN2_7B, num_layers=2)),
+    **{f"7b-{name}": (SO400M, dataclasses.replace(QWEN2_7B, num_layers=count)) for count, name in LAYERS},
 }
 
 

@@ -1,0 +1,95 @@
+"""Every contestant by name: where it runs, on what, in which precision, and against which bundles of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Source = Literal["bundle", "checkpoint", "parts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """`source`: what it opens; `parts` are converted first, into a folder named after module and precision."""
+
+    module: str
+    precision: str
+    source: Source = "parts"
+    environment: str | None = None  # folder of its environment; None is this one
+    against: tuple[str, ...] = ("fp32",)  # precisions of ours
+    converted_by: str | None = None  # the peer whose files it opens, if not its own
+    options: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""  # for the page: what is not a default
+
+    @property
+    def full_module(self) -> str:
+        return f"benchmarks.peers.{self.module}"
+
+
+def _transformers(dtype: str, precision: str, attention: str, *against: str) -> Peer:
+    return Peer(
+        module="transformers",
+        precision=precision,
+        source="checkpoint",
+        against=against,
+        options={"dtype": dtype, "attention": attention},
+        settings=f"{attention} attention, logits of the last token only, its own cache",
+    )
+
+
+def _genai(precision: str) -> Peer:
+    return Peer(
+        module="onnxruntime_genai",
+        precision=precision,
+        environment="onnxruntime_genai",
+        against=(precision,),
+        settings="its own builder's defaults, intra_op_num_threads, past_present_share_buffer",
+    )
+
+
+def _llama_cpp(precision: str, ours: str) -> Peer:
+    return Peer(
+        module="llama_cpp",
+        precision=precision,
+        environment="llama_cpp",
+        against=(ours,),
+        settings="compiled for this processor, n_threads and n_threads_batch, flash attention, batches of 512",
+    )
+
+
+def _openvino(called: str, **options: str) -> Peer:
+    return Peer(
+        module="openvino",
+        precision=called,
+        environment="openvino",
+        converted_by="optimum-onnx",
+        options=options,
+        settings="latency hint, INFERENCE_NUM_THREADS, decoder made stateful; the rest is the plugin's choice",
+    )
+
+
+OURS = {
+    f"ours {precision}": Peer(module="ours", precision=precision, source="bundle", against=())
+    for precision in ("int4", "int8", "fp32")
+}
+REFERENCE = "transformers"
+PEERS: dict[str, Peer] = {
+    REFERENCE: _transformers("float32", "fp32", "sdpa", "int4", "fp32"),
+    "transformers eager": _transformers("float32", "fp32", "eager", "fp32"),
+    "transformers bf16": _transformers("bfloat16", "bf16", "sdpa", "int8"),
+    "transformers eager bf16": _transformers("bfloat16", "bf16", "eager", "int8"),
+    "optimum-onnx": Peer(
+        module="optimum_onnx",
+        precision="fp32",
+        environment="optimum_onnx",
+        settings="as optimum-cli exports (accelerate installed), intra_op_num_threads",
+    ),
+    "openvino": _openvino("bf16"),
+    "openvino fp32": _openvino("fp32", precision="f32"),
+    "onnxruntime-genai int4": _genai("int4"),
+    "onnxruntime-genai fp32": _genai("fp32"),
+    "llama.cpp Q4_0": _llama_cpp("q4_0", "int4"),
+    "llama.cpp Q8_0": _llama_cpp("q8_0", "int8"),
+}
+CONTESTANTS = {**OURS, **PEERS}
