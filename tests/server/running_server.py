@@ -149,6 +149,16 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(chunks)
 
 
+def read_until(sock: socket.socket, wanted: bytes) -> bytes:
+    """Everything up to and with what is wanted: head and body of an answer may come in pieces."""
+    told = b""
+    while wanted not in told:
+        chunk = sock.recv(1 << 16)
+        assert chunk, f"it ended without {wanted!r}: {told!r}"
+        told += chunk
+    return told
+
+
 def data_url(content: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import openai
 import pytest
-from running_server import EXAMPLES, Running, raw_request, read_all, running, until, user
+from running_server import EXAMPLES, Running, raw_request, read_all, read_until, running, until, user
 
 from ovrun.session import Session
 
@@ -70,7 +70,7 @@ def test_a_client_that_goes_away_frees_its_slot(endless: Session, stream: bool) 
         gone = raw_request(served.port, json.dumps({**HELLO, "stream": stream, "max_tokens": 3000}).encode())
         until(lambda: served.service.worker.num_running == 1)
         if stream:
-            assert b"data: " in gone.recv(4096)
+            read_until(gone, b"data: ")
         gone.close()
         began_s = time.monotonic()
         heard = served.ask({**HELLO, "max_tokens": 3})
@@ -103,10 +103,7 @@ def test_silence_is_broken_by_comments(endless: Session) -> None:
         first = raw_request(served.port, STREAM)
         until(lambda: served.service.worker.num_running == 1)
         second = raw_request(served.port, STREAM)
-        told = b""
-        while b": still here" not in told:
-            told += second.recv(4096)
-        assert b"200 OK" in told
+        assert b"200 OK" in read_until(second, b": still here")
         first.close()
         second.close()
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from running_server import Running, endless_session, raw_request, read_all, running, until, user
+from running_server import Running, endless_session, raw_request, read_all, read_until, running, until, user
 
 from ovrun.session import Session
 
@@ -65,7 +65,8 @@ def test_a_head_without_bounds(strict: Running) -> None:
         with contextlib.suppress(ConnectionError):
             for _ in range(100):
                 sock.sendall(b"x" * 4096)
-        assert read_all(sock).startswith((b"HTTP/1.1 400", b""))
+        told = read_all(sock)
+        assert told == b"" or told.startswith(b"HTTP/1.1 400")  # cut off hard, the answer may be lost on the way
 
 
 def test_a_body_that_drips(strict: Running) -> None:
@@ -77,8 +78,7 @@ def test_a_body_that_drips(strict: Running) -> None:
 def test_a_body_that_says_it_is_too_large(strict: Running) -> None:
     """Refused before it is sent: whoever asks first (curl does) sends nothing in vain."""
     sock = raw_request(strict.port, b"", f"content-length: {1 << 30}\r\nexpect: 100-continue\r\n")
-    told = sock.recv(4096)
-    assert told.startswith(b"HTTP/1.1 413") and b"body_too_large" in told
+    assert read_until(sock, b"body_too_large").startswith(b"HTTP/1.1 413")
     sock.close()
 
 
