@@ -14,7 +14,7 @@ from ovengines.bundle.manifest import ModelSpec
 from ovengines.errors import ExitCode, OVError
 from ovexport.checkpoint import Checkpoint
 from ovexport.graphs.builder import GraphBuilder
-from ovexport.graphs.table import GRAPHS, GraphRow, build_graph
+from ovexport.graphs.table import GraphRow, build_graph, rows_for
 from ovexport.graphs.trt_support import check_parsers
 from ovexport.model.config import OneVisionConfig
 from ovexport.precision.policy import Policy, policy_for
@@ -83,7 +83,7 @@ def plan_build(checkpoint: Checkpoint, precision: str, target: str) -> BuildPlan
     graphs = tuple(
         (row, build_graph(row, checkpoint.config, policy, checkpoint.tensor))
         for name, policy in policies.items()
-        for row in GRAPHS[name]
+        for row in rows_for(name, policy)
     )
     for row, graph in graphs:
         if row.target == "trt":

@@ -72,11 +72,10 @@ def _open_tensorrt(opening: Opening) -> Engine:
     return open_tensorrt(opening.bundle, progress=opening.progress)
 
 
-def _runs_in_float16(bundle: Bundle) -> bool:
-    """What ONNX Runtime's attention on CUDA takes."""
-    return "decoder" in bundle.manifest.roles("ort") and any(
-        tensor.dtype == "float16" for tensor in bundle.manifest.graph("decoder", "ort").inputs
-    )
+def _cache_dtype(bundle: Bundle) -> str | None:
+    """Of the files for ONNX Runtime; None if there are none."""
+    has_decoder = "decoder" in bundle.manifest.roles("ort")
+    return bundle.manifest.graph("decoder", "ort").cache_dtype if has_decoder else None
 
 
 # In the order in which "auto" asks. TensorRT comes last: its engines take minutes to build, so it has to be asked for,
@@ -85,13 +84,13 @@ DEVICES: dict[str, Device] = {
     "cuda": Device(
         missing=_cuda_missing,
         hint=lambda: "see what is missing with: ovrun doctor --device cuda",
-        suits=_runs_in_float16,
+        suits=lambda bundle: _cache_dtype(bundle) in ("float16", "bfloat16"),
         open=_open_cuda,
     ),
     "cpu": Device(
         missing=_cpu_missing,
         hint=lambda: "pip install 'ovexport[cpu]'",
-        suits=lambda bundle: bool(bundle.manifest.roles("ort")),
+        suits=lambda bundle: _cache_dtype(bundle) not in (None, "bfloat16"),
         open=_open_cpu,
     ),
     "tensorrt": Device(

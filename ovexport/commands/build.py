@@ -64,11 +64,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
 def _check_verify(args: argparse.Namespace) -> None:
     from ovengines.errors import ExitCode, OVError
 
-    if args.verify == "full" and args.target == "tensorrt":
+    if args.verify != "full":
+        return
+    asks = "--verify full asks whole questions on this machine's CPU"
+    if args.precision == "bf16":
+        raise OVError(ExitCode.USAGE, f"{asks}, which has no bfloat16", "use --verify quick")
+    if args.target == "tensorrt":
         raise OVError(
-            ExitCode.USAGE,
-            "--verify full asks whole questions on this machine, which only ONNX Runtime's files can answer",
-            "use --target all, or --verify quick",
+            ExitCode.USAGE, f"{asks}, which only ONNX Runtime's files can answer", "use --target all, or --verify quick"
         )
 
 

@@ -77,6 +77,10 @@ class Forms(Protocol):
     def stream(self) -> str:
         """Type of the residual stream."""
 
+    @property
+    def patches(self) -> str:
+        """Type of the convolution that makes patches of pixels."""
+
     def linear(self, x: str, spec: Linear) -> str:
         """x @ W' + b, for one or several matrices side by side."""
 
@@ -120,6 +124,9 @@ class Forms(Protocol):
         """Graphs take and give float32 whatever they compute in, so that the runtime need not know."""
 
     def to_float32(self, x: str) -> str: ...
+
+    def to_patches(self, pixels: str) -> str:
+        """Pixels, which are float32, as `patches`."""
 
     def to_stream(self, x: str, dtype: str) -> str:
         """x, which has `dtype`, as the residual stream."""

@@ -38,6 +38,10 @@ class OrtForms:
     def stream(self) -> str:
         return self.dtype
 
+    @property
+    def patches(self) -> str:
+        return "float32" if self.dtype == "bfloat16" else self.dtype  # ONNX's Conv takes bfloat16 from opset 22 on
+
     def linear(self, x: str, spec: Linear) -> str:
         if spec.form == "dense":
             return _dense_linear(self, x, spec)
@@ -107,6 +111,9 @@ class OrtForms:
 
     def add(self, x: str, residual: str) -> str:
         return str(self.builder.op("Add", [x, residual]))
+
+    def to_patches(self, pixels: str) -> str:
+        return pixels if self.patches == "float32" else self.from_float32(pixels)
 
     def to_stream(self, x: str, dtype: str) -> str:
         return x if dtype == self.dtype else self.from_float32(x)

@@ -10,6 +10,7 @@ import torch
 from ovexport.graphs.builder import GraphBuilder, Weight
 from ovexport.model.attention import rotary_angles
 from ovexport.model.config import LanguageConfig
+from ovexport.precision.weights import TORCH_TYPES, bytes_of
 
 
 def rotary_tables(builder: GraphBuilder, config: LanguageConfig, dtype: str) -> tuple[str, str]:
@@ -19,7 +20,7 @@ def rotary_tables(builder: GraphBuilder, config: LanguageConfig, dtype: str) -> 
     def pieces(which: int) -> Iterator[np.ndarray]:
         positions = torch.arange(config.max_positions)[None]
         table = rotary_angles(positions, config.head_dim, config.rope_theta, torch.float32)[which]
-        yield table[0, 0, :, :half].numpy().astype(dtype)
+        yield bytes_of(table[0, 0, :, :half].to(TORCH_TYPES[dtype]))
 
     def weight(which: int) -> Weight:
         shape = (config.max_positions, half)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ovengines.bundle.manifest import GraphSpec
 from ovexport.graphs.builder import GraphBuilder
@@ -15,7 +15,7 @@ from ovexport.graphs.trt import TrtForms
 from ovexport.graphs.vision import build_vision
 from ovexport.graphs.write import data_file_name
 from ovexport.model.config import OneVisionConfig
-from ovexport.precision.policy import BLOCK_FORMS, Policy
+from ovexport.precision.policy import Policy
 from ovexport.precision.weights import TensorSource
 
 
@@ -72,7 +72,15 @@ _TRT = (
     GraphRow(role="decoder", target="trt", file="decoder.trt.onnx", build=_decoder, opset=20, cache_form="delta"),
 )
 GRAPHS = {"ort": _ORT, "trt": _TRT}
+# Only a GPU multiplies bfloat16, so there is no decoder for CPUs. Before 1.27 the kernel that adds and norms summed
+# squares in bfloat16 (microsoft/onnxruntime#28682).
+_ORT_BFLOAT16 = tuple(replace(row, min_runtime="1.27") for row in _ORT if row.role != "decoder_grouped")
 INT4_OPSET = 21  # the first with 4-bit integers
+
+
+def rows_for(target: str, policy: Policy) -> tuple[GraphRow, ...]:
+    """The graphs of a target at a precision."""
+    return _ORT_BFLOAT16 if (target, policy.activations) == ("ort", "bfloat16") else GRAPHS[target]
 
 
 def build_graph(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
@@ -87,9 +95,11 @@ def _build_ort(row: GraphRow, config: OneVisionConfig, policy: Policy, source: T
 
 
 def _build_trt(row: GraphRow, config: OneVisionConfig, policy: Policy, source: TensorSource) -> GraphBuilder:
-    needs_int4 = row.role == "decoder" and policy.decoder in BLOCK_FORMS
-    builder = GraphBuilder(row.role, opset=INT4_OPSET if needs_int4 else row.opset)
-    return row.build(TrtForms(builder=builder, source=source, policy=policy), config, policy)
+    builder = GraphBuilder(row.role, opset=row.opset)
+    row.build(TrtForms(builder=builder, source=source, policy=policy), config, policy)
+    if any(weight.dtype == "int4" for weight in builder.weights.values()):  # blocks may fit no matrix of a small model
+        builder.opsets[""] = INT4_OPSET
+    return builder
 
 
 _BUILD = {"ort": _build_ort, "trt": _build_trt}

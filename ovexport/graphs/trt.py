@@ -37,6 +37,10 @@ class TrtForms:
     def stream(self) -> str:
         return "float32"
 
+    @property
+    def patches(self) -> str:
+        return self.stream
+
     def linear(self, x: str, spec: Linear) -> str:
         b, form = self.builder, BLOCK_FORMS.get(spec.form)
         if form and form.block_for(spec.columns) and spec.rows % 2 == 0:
@@ -129,6 +133,9 @@ class TrtForms:
 
     def to_float32(self, x: str) -> str:
         return self._cast(x, "float32")
+
+    def to_patches(self, pixels: str) -> str:
+        return pixels
 
     def to_stream(self, x: str, dtype: str) -> str:
         return x if dtype == "float32" else self.to_float32(x)

@@ -36,16 +36,12 @@ def build_vision(forms: Forms, config: VisionConfig, linear_form: str) -> GraphB
 def _embed_patches(forms: Forms, pixels: str, config: VisionConfig) -> str:
     b, name, patch = forms.builder, f"{TOWER}.patch_embedding", config.patch_size_px
     shape = (config.hidden, config.num_channels, patch, patch)
-    kernel = b.weight(f"{name}.weight", W.array(forms.source, f"{name}.weight", forms.stream, shape))
-    bias = b.weight(f"{name}.bias", W.vector(forms.source, [f"{name}.bias"], forms.stream, config.hidden))
-    grid_NDHW = b.op(
-        "Conv",
-        [forms.to_stream(pixels, "float32"), kernel, bias],
-        strides=[patch, patch],
-        kernel_shape=[patch, patch],
-    )
+    kernel = b.weight(f"{name}.weight", W.array(forms.source, f"{name}.weight", forms.patches, shape))
+    bias = b.weight(f"{name}.bias", W.vector(forms.source, [f"{name}.bias"], forms.patches, config.hidden))
+    inputs = [forms.to_patches(pixels), kernel, bias]
+    grid_NDHW = b.op("Conv", inputs, strides=[patch, patch], kernel_shape=[patch, patch])
     flat_NDP = b.op("Reshape", [grid_NDHW, b.const([0, 0, -1])])
-    x_NPD = b.op("Transpose", [flat_NDP], perm=[0, 2, 1])
+    x_NPD = forms.to_stream(b.op("Transpose", [flat_NDP], perm=[0, 2, 1]), forms.patches)
     positions = f"{TOWER}.position_embedding.weight"
     shape_PD = (config.patches_per_side**2, config.hidden)
     return str(b.op("Add", [x_NPD, b.weight(positions, W.array(forms.source, positions, forms.stream, shape_PD))]))

@@ -42,6 +42,7 @@ PRECISIONS = {
     "ort": {
         "fp32": _dense("float32", "the reference: every number as PyTorch has it"),
         "fp16": _dense("float16", "half the size; for GPUs. On a CPU it runs correctly, at fp32's speed and memory"),
+        "bf16": _dense("bfloat16", "float32's range where float16's 65,504 is not enough; for GPUs, Ampere and newer"),
         "int8": Policy(
             activations="float32",
             vision="int8/32",
@@ -75,7 +76,6 @@ PRECISIONS = {
     },
 }
 REFUSED = {
-    ("ort", "bf16"): "ONNX Runtime's CPU kernels cover no bfloat16 MatMul, so the build could not be verified or run",
     ("trt", "int8"): "TensorRT has no 8-bit weights without 8-bit activations, which need calibration data",
 }
 NAMES = ("fp32", "fp16", "bf16", "int8", "int4")

@@ -28,7 +28,7 @@ def vector(source: TensorSource, names: Sequence[str], dtype: str, size: int) ->
     """Biases or norm weights, joined one after another."""
 
     def pieces() -> Iterator[np.ndarray]:
-        yield _bytes_of(torch.cat([source(n).flatten().to(TORCH_TYPES[dtype]) for n in names]))
+        yield bytes_of(torch.cat([source(n).flatten().to(TORCH_TYPES[dtype]) for n in names]))
 
     return Weight(dtype=dtype, shape=(size,), pieces=pieces)
 
@@ -38,7 +38,7 @@ def array(source: TensorSource, name: str, dtype: str, shape: tuple[int, ...]) -
 
     def pieces() -> Iterator[np.ndarray]:
         for part in _row_pieces(source(name)):
-            yield _bytes_of(part.to(TORCH_TYPES[dtype]))
+            yield bytes_of(part.to(TORCH_TYPES[dtype]))
 
     return Weight(dtype=dtype, shape=shape, pieces=pieces)
 
@@ -54,7 +54,7 @@ def transposed(source: TensorSource, names: Sequence[str], dtype: str, rows: int
             weight_KN[:, start : start + len(part_NK)] = part_NK.T
             start += len(part_NK)
         parts.clear()
-        yield _bytes_of(weight_KN)
+        yield bytes_of(weight_KN)
 
     return Weight(dtype=dtype, shape=(columns, rows), pieces=pieces)
 
@@ -141,12 +141,12 @@ def int4_scales(
 
     def pieces() -> Iterator[np.ndarray]:
         scales = [form.quantize(source(n)).scale_NG for n in names]
-        yield _bytes_of(torch.cat(scales).T.contiguous().to(TORCH_TYPES[dtype]))
+        yield bytes_of(torch.cat(scales).T.contiguous().to(TORCH_TYPES[dtype]))
 
     return Weight(dtype=dtype, shape=(_blocks_of(form, columns)[1], rows), pieces=pieces)
 
 
-def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+def bytes_of(tensor: torch.Tensor) -> np.ndarray:
     """As NumPy, which has no bfloat16: there the same bits as int16."""
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

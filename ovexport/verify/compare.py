@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ovengines import Bundle, open_engine
+from ovengines import Bundle
 from ovengines.errors import ExitCode, OVError
 from ovexport.precision.policy import PRECISIONS
 from ovexport.verify.metrics import measure
@@ -28,6 +28,7 @@ from ovexport.verify.reference import Progress, Reference
 from ovexport.verify.report import Report, Row, Subject
 from ovexport.verify.tolerance import tolerance_for
 from ovexport.verify.trt_files import TrtFiles
+from ovexport.verify.widened import open_to_compare
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -87,7 +88,7 @@ def verify_bundle(
 def _ranges(bundle: Bundle, reference: Reference) -> tuple[RangeRow, ...]:
     precision = bundle.manifest.precision
     held = {t for t in SIDES if bundle.manifest.roles(t) and PRECISIONS[t][precision].activations == "float16"}
-    return tuple(range_rows(reference.peaks, float16=bool(held), float16_stream="ort" in held))
+    return tuple(range_rows(reference.peaks, held))
 
 
 def _tell_part(report: Progress, before: int, total: int, step: str, done: int, _: int) -> None:
@@ -108,8 +109,8 @@ SIDES = {
     "ort": _Side(
         target="ort",
         mark="",
-        open=lambda bundle, threads: open_engine(bundle, "cpu", threads),
-        older=lambda bundle, threads: open_engine(bundle, "cpu", threads, decoder="decoder"),
+        open=open_to_compare,
+        older=lambda bundle, threads: open_to_compare(bundle, threads, decoder="decoder"),
     ),
     "trt": _Side(target="trt", mark="tensorrt: ", open=lambda bundle, threads: TrtFiles(bundle, threads=threads)),
 }
@@ -132,7 +133,7 @@ def _compare(bundle: Bundle, reference: Reference, side: _Side, threads: int | N
     report(f"{side.mark}pipeline", 4, STEPS)
     pipeline = _decode(engine, reference, own_embeds_TD, chunked=True)
     features_FD = features_NPD.reshape(-1, features_NPD.shape[-1])[reference.features_rows_F]
-    tell = _Tell(bundle=bundle, side=side)
+    tell, roles = _Tell(bundle=bundle, side=side), bundle.manifest.roles(side.target)
     rows = [
         tell.row("vision", "vision", "features", features_FD, reference.features_FD),
         tell.row("projector", "projector", "visual tokens", image_embeds_TD, reference.image_embeds_TD),
@@ -141,7 +142,7 @@ def _compare(bundle: Bundle, reference: Reference, side: _Side, threads: int | N
     ]
     if len(rounded_KV := reference.rounded(side.target)):
         rows.append(tell.row("rounded", "decoder, same weights", "logits", chunked.logits_KV, rounded_KV))
-    if side.older:
+    if side.older and "decoder_grouped" in roles:
         report("older runtimes", 5, STEPS)
         engine = side.older(bundle, threads)  # in the place of the other: both decoders together would be the peak
         plain = _decode(engine, reference, reference.image_embeds_TD, chunked=True)

@@ -213,7 +213,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 def _hint(worst: Row | AnswerRow | RangeRow) -> str:
     if isinstance(worst, RangeRow):
-        return "use --precision bf16 --target tensorrt, or fp32"
+        return "use --precision bf16 (for GPUs), or fp32"
     return "try --precision fp32; if that fails as well, please report it with the table of all comparisons"
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from ovengines.bundle.reader import Bundle
 from ovengines.engine import Float32, Int64
 from ovexport.graphs.token_pool import token_pool_function
+from ovexport.verify.widened import widen_bfloat16
 
 HIDDEN = -1e9  # added to the score of a token that is not to be seen
 
@@ -111,7 +111,7 @@ def open_on_cpu(path: Path, threads: int = 0) -> ort.InferenceSession:
     """A session on a graph file for TensorRT; 0 threads are all."""
     model = onnx.load(str(path), load_external_data=False)
     model.functions.append(token_pool_function())
-    _widen_bfloat16(model)
+    widen_bfloat16(model)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
@@ -119,21 +119,3 @@ def open_on_cpu(path: Path, threads: int = 0) -> ort.InferenceSession:
     # TensorRT multiplies 4-bit weights with 16-bit activations; here they would be rounded to 8 bits
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _widen_bfloat16(model: onnx.ModelProto) -> None:
-    """bfloat16 inputs, outputs and casts become float32, and each bfloat16 weight is cast before it is used."""
-    graph, narrow, wide = model.graph, TensorProto.BFLOAT16, TensorProto.FLOAT
-    for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == narrow:
-            value.type.tensor_type.elem_type = wide
-    weights = {tensor.name: f"{tensor.name}/float32" for tensor in graph.initializer if tensor.data_type == narrow}
-    for node in graph.node:
-        node.input[:] = [weights.get(name, name) for name in node.input]
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.i == narrow:
-                attribute.i = wide
-    casts = [helper.make_node("Cast", [name], [cast], to=wide) for name, cast in weights.items()]
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)

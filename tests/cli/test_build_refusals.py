@@ -131,9 +131,8 @@ def test_a_hub_id_without_the_hub(ovexport: Command, out: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "fragment"),
     [
-        (["--precision", "bf16"], "bfloat16"),
+        (["--precision", "bf16", "--verify", "full"], "bfloat16"),
         (["--target", "tensorrt"], "calibration"),  # int8, the default precision
-        (["--target", "all", "--precision", "bf16"], "bfloat16"),
         (["--target", "tensorrt", "--precision", "fp16", "--verify", "full"], "--target all"),
         (["--target", "gpu"], "gpu"),
         (["--precision", "int3"], "int3"),

@@ -15,7 +15,7 @@ from ovengines.onnxruntime.device_planes import DevicePlanes
 from ovengines.onnxruntime.planes import HostPlanes, Planes, PlaneShape
 
 SLOTS, HEADS, WIDTH = 4, 2, 3
-SHAPE = PlaneShape(count=4, slots=SLOTS, heads=HEADS, head_dim=WIDTH, dtype=np.dtype(np.float32))
+SHAPE = PlaneShape(count=4, slots=SLOTS, heads=HEADS, head_dim=WIDTH, dtype="float32")
 PLACES: dict[str, Callable[[PlaneShape], Planes]] = {
     "host": HostPlanes,
     "device": lambda shape: DevicePlanes(shape, EagerDevice(), where="cpu"),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from eager_device import EagerDevice
+from eager_device import EagerDevice, EagerMemory
 
 from ovengines import open_bundle
 from ovengines.errors import ExitCode, OVError
+from ovengines.onnxruntime.cache import SharedKVCache
 from ovengines.onnxruntime.device_planes import DevicePlanes
 from ovengines.onnxruntime.engine import OnnxRuntimeEngine
-from ovengines.onnxruntime.places import CPU, Place, _check_float16
+from ovengines.onnxruntime.places import CPU, Place, check_on_cuda
+from ovengines.onnxruntime.planes import PlaneShape
 
 
-def place() -> Place:
+def place(capability: tuple[int, int] = (8, 7)) -> Place:
     """As `cuda_place`, but for the provider and where the memory is."""
     device = EagerDevice()
     return Place(
@@ -26,7 +29,7 @@ def place() -> Place:
         planes=lambda shape: DevicePlanes(shape, device, where="cpu"),
         is_host=False,
         tile_batch_bytes=1 << 30,
-        check=_check_float16,
+        check=partial(check_on_cuda, capability=capability),
     )
 
 
@@ -70,6 +73,45 @@ def test_other_precisions_are_refused_with_what_to_do(precision: str, build_tiny
     with pytest.raises(OVError) as caught:
         OnnxRuntimeEngine(open_bundle(build_tiny(precision)), place=place())
     assert caught.value.code is ExitCode.USAGE and "--precision fp16" in caught.value.hint
+
+
+def test_bfloat16_wants_ampere(build_tiny: Callable[[str], Path]) -> None:
+    bundle = open_bundle(build_tiny("bf16"))
+    with pytest.raises(OVError, match=r"compute capability 7\.5") as caught:
+        OnnxRuntimeEngine(bundle, place=place((7, 5)))
+    assert caught.value.code is ExitCode.USAGE and "--precision fp16" in caught.value.hint
+    OnnxRuntimeEngine(bundle, place=place((8, 0)))
+
+
+class FullDevice(EagerDevice):
+    """Has memory for so many more blocks."""
+
+    left = 100
+
+    def allocate(self, size_bytes: int) -> EagerMemory:
+        self.left -= 1
+        if self.left < 0:
+            raise OVError(ExitCode.OUT_OF_MEMORY, "full", "")
+        return super().allocate(size_bytes)
+
+
+@pytest.mark.parametrize("blocks", range(5))
+def test_out_of_memory_leaves_the_cache_as_it_was(blocks: int) -> None:
+    """Wherever growing stops, the books and the memory agree, and it can go on when there is memory again."""
+    device = FullDevice()
+    shape = PlaneShape(count=4, slots=2, heads=3, head_dim=16, dtype="float16")
+    cache = SharedKVCache(DevicePlanes(shape, device, where="cpu"), capacity=2000, slots=2)
+    cache.reserve(slice(0, 2), 200)
+    cache.advance(slice(0, 2), 200)
+    before, device.left = (cache.allocated, cache.generation, cache.planes.bindings(0, 2)), blocks
+    with pytest.raises(OVError, match="full"):
+        cache.reserve(slice(0, 2), 500)
+    assert (cache.allocated, cache.generation, cache.planes.bindings(0, 2)) == before
+    cache.rewind(1, 5)  # EagerDevice refuses what is outside of the memory
+    cache.copy(0, 1, 200)
+    device.left = 100
+    cache.reserve(slice(0, 2), 500)
+    assert cache.planes.bindings(0, 2)[0][3] == (2, 3, 768, 16)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -41,6 +41,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         ("int8", ("cpu",), "cpu"),
         ("int8", ("cpu", "cuda", "tensorrt"), "cpu"),  # ONNX Runtime's attention on CUDA takes float16
         ("fp16", ("cpu", "cuda", "tensorrt"), "cuda"),
+        ("bf16", ("cpu", "cuda", "tensorrt"), "cuda"),
         ("fp16", ("cpu", "tensorrt"), "cpu"),  # whose engines would take minutes to build
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from ovengines.bundle.manifest import LAYOUT_VERSION, SEMANTICS_VERSION, Geometry, Manifest, ModelSpec
 from ovengines.bundle.reader import Bundle, open_bundle
 from ovengines.bundle.writer import BundleWriter
-from ovexport.graphs.table import GRAPHS, build_graph, graph_spec
+from ovexport.graphs.table import build_graph, graph_spec, rows_for
 from ovexport.graphs.write import write_graph
 from ovexport.model import LanguageConfig, OneVision, OneVisionConfig, VisionConfig
 from ovexport.precision.policy import PRECISIONS
@@ -99,7 +99,7 @@ def make_bundle(checkpoint: RandomCheckpoint, folder: Path, precision: str, targ
     config, policy = checkpoint.config, PRECISIONS[target][precision]
     graphs = []
     with BundleWriter(folder) as writer:
-        for row in GRAPHS[target]:
+        for row in rows_for(target, policy):
             graph = build_graph(row, config, policy, checkpoint.tensor)
             write_graph(graph, writer.folder, row.file, weights_in=row.weights_in)
             graphs.append(graph_spec(row, graph))

@@ -22,7 +22,7 @@ LAYOUT_VERSION = 1
 SEMANTICS_VERSION = 1
 VERSIONS = {"layout_version": LAYOUT_VERSION, "semantics_version": SEMANTICS_VERSION}
 CHECKSUM = "checksum"
-CACHE_DTYPES = {"ort": ("float32", "float16"), "trt": ("float32", "float16", "bfloat16")}  # by target
+CACHE_DTYPES = ("float32", "float16", "bfloat16")
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "uint8")
 
 T = TypeVar("T")
@@ -98,6 +98,11 @@ class GraphSpec:
     outputs: tuple[TensorSpec, ...]
     cache_form: str | None = None  # decoders only: how keys and values go in and out
     min_runtime: str | None = None  # oldest version of the target's runtime that loads it, where not all do
+
+    @property
+    def cache_dtype(self) -> str | None:
+        """Type of the keys and values that a decoder takes; None for other graphs."""
+        return next((tensor.dtype for tensor in self.inputs if tensor.name.startswith("past_key_values.")), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +199,7 @@ def _check_values(manifest: Manifest) -> None:
         past = [tensor for tensor in graph.inputs if tensor.name.startswith("past_key_values.")]
         if graph.role.startswith("decoder") and len(past) != 2 * model.num_layers:
             raise _invalid(f"{graph.file} has {len(past)} cache inputs for {model.num_layers} layers")
-        if any(tensor.dtype not in CACHE_DTYPES.get(graph.target, DTYPES) for tensor in past):
+        if any(tensor.dtype not in CACHE_DTYPES for tensor in past):
             raise _invalid(f"{graph.file} has a cache of a type that no engine here holds")
 
 

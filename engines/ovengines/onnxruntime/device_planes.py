@@ -32,7 +32,7 @@ class DevicePlanes:
 
     def __init__(self, shape: PlaneShape, device: Device, where: str = "cuda") -> None:
         self._shape, self._device, self._where = shape, device, where
-        self._token_bytes = shape.head_dim * shape.dtype.itemsize
+        self._token_bytes = shape.head_dim * shape.item_bytes
         self._room = 0
         self._buffers = [device.allocate(0) for _ in range(shape.count)]
         self._spare = device.allocate(0)  # a slot's worth, to swap by way of
@@ -43,14 +43,13 @@ class DevicePlanes:
         return self._room * self._token_bytes
 
     def resize(self, room: int, kept: int) -> None:
-        heads, old_pitch = self._shape.slots * self._shape.heads, self._pitch_bytes
-        self._room = room
-        for i, old in enumerate(self._buffers):
-            new = self._device.allocate(heads * self._pitch_bytes)
-            width = kept * self._token_bytes
-            self._device.copy_rows(new.address, self._pitch_bytes, old.address, old_pitch, width, heads)
-            self._buffers[i] = new
-        self._spare = self._device.allocate(self._shape.heads * self._pitch_bytes)
+        """All memory is there before anything changes: where it runs out, everything is as before."""
+        heads, pitch = self._shape.slots * self._shape.heads, room * self._token_bytes
+        grown = [self._device.allocate(heads * pitch) for _ in self._buffers]
+        spare = self._device.allocate(self._shape.heads * pitch)
+        for new, old in zip(grown, self._buffers, strict=True):
+            self._device.copy_rows(new.address, pitch, old.address, self._pitch_bytes, kept * self._token_bytes, heads)
+        self._room, self._buffers, self._spare = room, grown, spare
 
     def clear(self, slot: int, start: int, stop: int) -> None:
         offset, width = start * self._token_bytes, (stop - start) * self._token_bytes
@@ -72,7 +71,7 @@ class DevicePlanes:
     def bindings(self, first: int, stop: int) -> list[Binding]:
         shape = (stop - first, self._shape.heads, self._room, self._shape.head_dim)
         addresses = [self._address(buffer, first) for buffer in self._buffers]
-        return [(self._where, 0, self._shape.dtype.type, shape, address) for address in addresses]
+        return [(self._where, 0, self._shape.element, shape, address) for address in addresses]
 
     def _address(self, buffer: Memory, slot: int) -> int:
         return buffer.address + slot * self._shape.heads * self._pitch_bytes

@@ -20,7 +20,7 @@ from ovengines.errors import ExitCode, OVError
 from ovengines.onnxruntime.cache import SharedKVCache
 from ovengines.onnxruntime.places import CPU, Place
 from ovengines.onnxruntime.planes import PlaneShape
-from ovengines.onnxruntime.sessions import open_session, run_error
+from ovengines.onnxruntime.sessions import is_new_enough, open_session, run_error
 
 
 @dataclass
@@ -61,7 +61,9 @@ class OnnxRuntimeEngine:
     def session(self, role: str) -> ort.InferenceSession:
         key = self._key(role)
         if key not in self._sessions:
-            self._sessions[key] = open_session(self.bundle, key, self.threads, self._place.providers)
+            self._sessions[key] = open_session(
+                self.bundle, key, self.threads, self._place.providers, read=self._place.read
+            )
         return self._sessions[key]
 
     def _key(self, role: str) -> str:
@@ -92,14 +94,14 @@ class OnnxRuntimeEngine:
                 f"{capacity} tokens exceed the model's context of {self.context_tokens}",
                 "ask for fewer new tokens, or use smaller images",
             )
-        graph = self.bundle.manifest.graph("decoder", "ort")
-        past = next(t for t in graph.inputs if t.name.startswith("past_key_values."))
+        dtype = self.bundle.manifest.graph("decoder", "ort").cache_dtype
+        assert dtype is not None
         shape = PlaneShape(
             count=2 * model.num_layers,
             slots=slots,
             heads=model.num_kv_heads,
             head_dim=model.head_dim,
-            dtype=np.dtype(past.dtype),
+            dtype=dtype,
         )
         return SharedKVCache(self._place.planes(shape), capacity=capacity, slots=slots)
 
@@ -202,13 +204,6 @@ def _outputs_of_best(graph: GraphSpec) -> tuple[str, ...]:
 def best_decoder(manifest: Manifest, runtime_version: str, roles: tuple[str, ...] = CPU.decoders) -> str:
     """The first of the roles that the bundle has and that this version of ONNX Runtime loads."""
     for role in roles:
-        if role in manifest.roles("ort"):
-            oldest = manifest.graph(role, "ort").min_runtime
-            if oldest is None or _version(runtime_version) >= _version(oldest):
-                return role
+        if role in manifest.roles("ort") and is_new_enough(manifest.graph(role, "ort"), runtime_version):
+            return role
     return roles[-1]
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """ "1.25.0+cu13" -> (1, 25)."""
-    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])

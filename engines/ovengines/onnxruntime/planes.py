@@ -10,16 +10,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
+# Bytes of an element, and what ONNX Runtime calls its type: ONNX's number for the one that NumPy has no name for.
+ELEMENTS: dict[str, tuple[int, Any]] = {
+    "float32": (4, np.float32),
+    "float16": (2, np.float16),
+    "bfloat16": (2, 16),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlaneShape:
-    """Of every buffer, but for the room for tokens, which changes."""
+    """Of every buffer, but for the room for tokens, which changes. `dtype` is a name in ELEMENTS."""
 
     count: int  # two per layer: keys, then values
     slots: int
     heads: int
     head_dim: int
-    dtype: np.dtype
+    dtype: str
+
+    @property
+    def item_bytes(self) -> int:
+        return ELEMENTS[self.dtype][0]
+
+    @property
+    def element(self) -> Any:
+        return ELEMENTS[self.dtype][1]
 
 
 # What ONNX Runtime binds: device, its number, element type, shape, address.
@@ -44,7 +59,7 @@ class Planes(Protocol):
 
 
 class HostPlanes:
-    """See `Planes`."""
+    """See `Planes`. Of a type that NumPy has."""
 
     def __init__(self, shape: PlaneShape) -> None:
         self._shape = shape
@@ -71,7 +86,7 @@ class HostPlanes:
 
     def bindings(self, first: int, stop: int) -> list[Binding]:
         views = [buffer_LHCD[first:stop] for buffer_LHCD in self.buffers_LHCD]
-        return [("cpu", 0, view.dtype.type, view.shape, view.ctypes.data) for view in views]
+        return [("cpu", 0, self._shape.element, view.shape, view.ctypes.data) for view in views]
 
     def _zeros(self, room: int) -> np.ndarray:
         return np.zeros((self._shape.slots, self._shape.heads, room, self._shape.head_dim), self._shape.dtype)

@@ -2,31 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
+from ovengines.bundle.manifest import GraphSpec
 from ovengines.bundle.reader import Bundle
 from ovengines.errors import ExitCode, OVError
 
 
 def open_session(
-    bundle: Bundle, role: str, threads: int | None, providers: Sequence[Any] = ("CPUExecutionProvider",)
+    bundle: Bundle,
+    role: str,
+    threads: int | None,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    *,
+    read: Callable[[Path], str | bytes] = str,
 ) -> ort.InferenceSession:
-    """A session on the bundle's graph of that role. Raises OVError (BUNDLE_INVALID) if it can't be loaded."""
+    """A session on the bundle's graph of that role, or on what `read` makes of the file.
+
+    Raises OVError: BUNDLE_INVALID if it can't be loaded, MISSING_DEPENDENCY if ONNX Runtime is too old for it or lacks
+    a provider that was asked for (it would go on without).
+    """
     graph = bundle.manifest.graph(role, "ort")
+    if not is_new_enough(graph, ort.__version__):
+        raise OVError(
+            ExitCode.MISSING_DEPENDENCY,
+            f"{graph.file} needs onnxruntime {graph.min_runtime} or newer, and this is {ort.__version__}",
+            "pip install --upgrade onnxruntime   (with a GPU: onnxruntime-gpu)",
+        )
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised, and told in one line
     if threads:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(str(bundle.graph_file(graph)), options, providers=list(providers))
+        model = read(bundle.graph_file(graph))
+        if isinstance(model, bytes):  # has no place of its own from which to find the weights
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path))
+        session = ort.InferenceSession(model, options, providers=list(providers))
     except MemoryError:
         raise
     except Exception as err:  # onnxruntime's own exception types share no base class
         raise _load_error(bundle.graph_file(graph), err) from err
+    _check_providers(session, providers)
+    return session
+
+
+def is_new_enough(graph: GraphSpec, runtime_version: str) -> bool:
+    return graph.min_runtime is None or _version(runtime_version) >= _version(graph.min_runtime)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """ "1.25.0+cu13" -> (1, 25)."""
+    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])
+
+
+def _check_providers(session: ort.InferenceSession, asked: Sequence[Any]) -> None:
+    names = [name if isinstance(name, str) else name[0] for name in asked]
+    if gone := [name for name in names if name not in session.get_providers()]:
+        raise OVError(
+            ExitCode.MISSING_DEPENDENCY,
+            f"onnxruntime {ort.__version__} could not load its {gone[0]}",
+            "see which library is missing with: ovrun doctor --device cuda",
+        )
+
+
+def preload_cuda() -> None:
+    """Load the libraries of CUDA that pip installed: the loader would not find them (onnxruntime 1.21 and newer)."""
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find; stdout belongs to the answer
+            ort.preload_dlls()
 
 
 def _load_error(path: Path, err: Exception) -> OVError:
