@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## build a bundle from the embedded model and ask it about 
 	$(BIN)/ovrun --video examples/clip.mp4 -p "In which direction does the circle move?"
 
 test: $(VENV)/.test lint type  ## lint, types and the whole test suite (under 12 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -rs -m "not slow"
 
 test-slow: $(VENV)/.test  ## what takes minutes or gigabytes: real shapes, build memory
 	$(BIN)/python -m pytest -m slow

@@ -61,7 +61,8 @@ OVK_API const char* ovk_status_text(int32_t status);
 /* The instruction set that this processor is served with: "plain" or "avx2". */
 OVK_API const char* ovk_cpu_isa(void);
 
-/* On the CPU. `threads`: 0 takes as many as the process may use, fewer for little work; the caller's is one of them.
+/* On the CPU. `threads`: 0 takes as many as the process may use, fewer for little work, or where the system has no more
+ * threads or memory to give; the caller's is one of them, and needs no memory.
  * OVK_BAD_INDEX: nothing was written to `out`, and *bad_token (unless NULL) is the first token at fault.
  */
 OVK_API int32_t ovk_token_pool_cpu(const ovk_token_pool* pool, int32_t threads, int64_t* bad_token);

@@ -2,7 +2,8 @@
 
 Standard operators that every parser since TensorRT 10.1 lists. The engine binds what goes out to the rows behind the
 past, so nothing is copied; a mask says which rows of the past count, so a padded past keeps its shape from one step to
-the next. Queries are scaled before the product, and the softmax is float32: nothing can leave float16's range here.
+the next. Queries are scaled before the product, and the softmax is float32. The scores are a matrix's result like
+others, float16 in an fp16 file; `verify` sees whether they fit (verify/ranges.py).
 
 Axes: B batch, S new tokens, C past plus new tokens, G key/value heads, J query heads per key/value head, E head width,
 F half of it.

@@ -26,7 +26,7 @@ from ovexport.checkpoint.parts import TensorFolder, load_language_model, load_pr
 from ovexport.model import KVCache, OneVision, weights_upcast
 from ovexport.precision.policy import Policy
 from ovexport.verify.probe import GREEDY_TOKENS, Probe, make_probe
-from ovexport.verify.ranges import Peaks, watched
+from ovexport.verify.ranges import Peaks, note_head, watched
 from ovexport.verify.rounded import has_rounded_decoder, rounded_logits
 
 Progress = Callable[[str, int, int], None]  # (step, steps done, steps in all)
@@ -185,7 +185,9 @@ def _logits(
         embeds_1SD = model.merge(*_prompt(probe, image_embeds_TD))
         with watched(language_model, "language_model", peaks):
             hidden_SD = language_model(embeds_1SD)[0]
-        logits_KV = language_model.logits(hidden_SD[torch.from_numpy(probe.logits_positions_K)])
+        hidden_KD = hidden_SD[torch.from_numpy(probe.logits_positions_K)]
+        logits_KV = language_model.logits(hidden_KD)
+        note_head(peaks, hidden_KD, logits_KV)
         return logits_KV, _greedy(model, embeds_1SD[:, : probe.prompt_tokens])
 
 

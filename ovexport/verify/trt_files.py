@@ -88,8 +88,9 @@ class TrtFiles:
         session = self._session("decoder")
         outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
         cache.append(outputs, new)
-        assert np.array_equal(outputs["greedy_ids"], outputs["logits"].argmax(-1))
-        assert np.isfinite(outputs["logits_sum"]).all()
+        finite_BK = np.isfinite(outputs["logits"]).all(-1)  # what overflowed is for the report to tell
+        assert np.array_equal(outputs["greedy_ids"][finite_BK], outputs["logits"].argmax(-1)[finite_BK])
+        assert np.array_equal(np.isfinite(outputs["logits_sum"]), finite_BK)
         return np.asarray(outputs["logits"][:, :asked])
 
     def _session(self, role: str) -> ort.InferenceSession:

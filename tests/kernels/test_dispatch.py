@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import ovkernels
-from ovkernels import abi, dispatch, native, reference
+from ovkernels import abi, dispatch, implementation, native, reference
+from ovrun.commands.doctor import kernels_fact
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +67,10 @@ def test_a_library_of_another_abi(native_library: Path, monkeypatch: pytest.Monk
 def test_the_library_of_the_wheel_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OVK_LIBRARY", raising=False)
     assert native.default_file().parent == Path(native.__file__).parent
+
+
+def test_doctor_says_whose_kernel_it_is() -> None:
+    assert kernels_fact().value.startswith(f"{implementation()}; for callers of ovkernels")
+    sources = [file.read_text() for area in ("runtime", "engines") for file in (ROOT / area).rglob("*.py")]
+    importing = [text for text in sources if "from ovkernels" in text or "import ovkernels" in text]
+    assert len(importing) == 1 and "def kernels_fact" in importing[0], "what runs in an answer now is for doctor to say"

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace ovk {
@@ -12,7 +13,7 @@ namespace {
 
 class Threads {
  public:
-  void run(int64_t count, const std::function<void()>& work) {
+  void run(int64_t count, const Work& work) noexcept {
     const std::unique_lock<std::mutex> alone(one_call_, std::try_to_lock);
     if (!alone.owns_lock() || getpid() != owner_) return work();
     start(count - 1);
@@ -29,10 +30,10 @@ class Threads {
   }
 
  private:
-  void start(int64_t count) {
+  void start(int64_t count) noexcept {
     try {
       for (; num_started_ < count; ++num_started_) std::thread(&Threads::wait_for_work, this).detach();
-    } catch (const std::exception&) {  // no more threads to be had
+    } catch (const std::exception&) {  // no more threads, or no memory for one, to be had
     }
   }
 
@@ -42,7 +43,7 @@ class Threads {
       wanted_.wait(lock, [this] { return num_wanted_ > 0; });
       --num_wanted_;
       ++num_working_;
-      const std::function<void()>& work = *work_;
+      const Work& work = *work_;
       lock.unlock();
       work();
       lock.lock();
@@ -56,15 +57,16 @@ class Threads {
 
   std::mutex mutex_;  // of all that follows
   std::condition_variable wanted_, done_;
-  const std::function<void()>* work_ = nullptr;
+  const Work* work_ = nullptr;
   int64_t num_wanted_ = 0, num_working_ = 0;
 };
 
 }  // namespace
 
-void run_on_threads(int64_t count, const std::function<void()>& work) {
+void run_on_threads(int64_t count, const Work& work) noexcept {
   if (count <= 1) return work();
-  static auto* threads = new Threads;  // never destroyed: its threads wait until the process ends
+  alignas(Threads) static char memory[sizeof(Threads)];  // a heap may have none left
+  static auto* threads = new (memory) Threads;           // never destroyed: its threads wait until the process ends
   threads->run(count, work);
 }
 

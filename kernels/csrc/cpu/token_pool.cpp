@@ -74,16 +74,17 @@ class Runs {
   std::atomic<int64_t> next_{0};
 };
 
-void pool_on_threads(const ovk_token_pool& pool, int64_t threads) {
+void pool_on_threads(const ovk_token_pool& pool, int64_t threads) noexcept {
   constexpr int64_t kFeaturesPerThread = 1 << 17;  // less is not worth waking one
   constexpr int64_t kFeaturesPerRun = 1 << 14;
   const int64_t useful = std::max<int64_t>(1, pool.num_tokens * pool.dim / kFeaturesPerThread);
   const int64_t count = std::clamp<int64_t>(threads, 1, useful);
   const bool streamed = worth_streaming(pool);
   Runs runs(pool.num_tokens, std::max<int64_t>(1, kFeaturesPerRun / pool.dim), count);
-  run_on_threads(count, [&] {
+  const auto pool_runs = [&] {
     for (int64_t begin, end; runs.take(begin, end);) instruction_set().pool_tokens(pool, begin, end, streamed);
-  });
+  };
+  run_on_threads(count, Work(pool_runs));
 }
 
 }  // namespace

@@ -47,11 +47,11 @@ def report(facts: Sequence[Fact], found: Sequence[Target], args: argparse.Namesp
 
 
 def kernels_fact() -> Fact:
-    """Which implementation of the pooling runs on a CPU, and why not a faster one."""
+    """Which implementation ovkernels would take on a CPU, and why not a faster one. No answer of ovrun's needs it."""
     from ovengines.doctor import Fact
     from ovkernels import implementation
 
-    return Fact(name="pooling kernel", value=implementation())
+    return Fact(name="pooling kernel", value=f"{implementation()}; for callers of ovkernels: ovrun pools in its graphs")
 
 
 def as_text(facts: Sequence[Fact], found: Sequence[Target]) -> str:

@@ -1,12 +1,13 @@
 // The CPU's kernel and the emulated one against each other on random and hostile plans, in memory of the exact size:
-// built with sanitizers, this finds what reads or writes too far, and what threads do to each other. That the numbers
-// are NumPy's is for the tests in Python to see.
+// built with sanitizers, this finds what reads or writes too far, and what threads do to each other. Before that, calls
+// for which there is no memory. That the numbers are NumPy's is for the tests in Python to see.
 //
 //     check_token_pool [NUMBER OF PLANS] [SEED]
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <random>
 #include <thread>
 #include <vector>
@@ -15,6 +16,23 @@
 #include "../../../kernels/csrc/element.h"
 #include "../../../kernels/include/ovk.h"
 #include "check.h"
+
+namespace {
+
+thread_local long allocations_left = -1;  // negative: as many as there is memory for
+
+}  // namespace
+
+// Not inlined: GCC would take malloc and free for a pair that does not match operator new and delete.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  if (allocations_left == 0) throw std::bad_alloc();
+  if (allocations_left > 0) --allocations_left;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -136,12 +154,29 @@ void check_hostile(Random& random) {
   CHECK(same(c));
 }
 
+// The first calls of the process, which would allocate what later ones share: whichever allocation fails, the result is
+// there, and nothing was thrown.
+void check_without_memory() {
+  constexpr int64_t kRows = 4, kTokens = 1024, kDim = 1024;  // enough for several threads
+  std::vector<float> rows(kRows * kDim, 0.5f), weights(kTokens * 4, 0.25f), out(kTokens * kDim);
+  const std::vector<int32_t> indices(kTokens * 4, 3);
+  ovk_token_pool pool = {rows.data(), indices.data(), weights.data(), out.data(), kRows, kTokens, kDim, OVK_FLOAT32};
+  for (long succeed = 0; succeed < 8; ++succeed) {
+    out.assign(out.size(), 0);
+    allocations_left = succeed;
+    const int32_t status = ovk_token_pool_cpu(&pool, 4, nullptr);
+    allocations_left = -1;
+    CHECK(status == OVK_OK && out == std::vector<float>(out.size(), 0.5f), "with %ld allocations", succeed);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const long count = argc > 1 ? std::atol(argv[1]) : 400;
   const auto seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : std::random_device()();
   std::printf("%s, %ld plans, seed %llu\n", ovk_cpu_isa(), count, static_cast<unsigned long long>(seed));
+  check_without_memory();
   Random random(seed);
   for (long n = 0; n < count; ++n) check_agreement(random, 20000);
   for (long n = 0; n < count; ++n) check_hostile(random);
