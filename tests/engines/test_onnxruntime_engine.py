@@ -6,7 +6,7 @@ Compared with PyTorch's language model on the same weights, in one pass without 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from ovengines.errors import ExitCode, OVError
 from ovengines.onnxruntime.cache import GROW_TOKENS
 from ovengines.onnxruntime.engine import best_decoder
 from ovengines.onnxruntime.places import CPU
+from ovengines.onnxruntime.sessions import open_session
 from ovexport.checkpoint import load_language_model, open_checkpoint
 from ovexport.embedded import EMBEDDED_MODEL
 from ovexport.model import LanguageModel
@@ -241,3 +242,25 @@ def test_of_graphs_that_are_loaded_side_by_side_the_broken_one_is_named(tiny_bun
     with pytest.raises(OVError) as caught:
         open_engine(broken, "cpu").load("vision", "projector", "decoder")
     assert caught.value.code == ExitCode.BUNDLE_INVALID and "tokenizer.json" in caught.value.message
+
+
+def test_a_provider_that_fails_in_a_run_is_not_exchanged(
+    build_tiny: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would say so on stdout and go on with the CPU."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    session = open_session(open_bundle(build_tiny("fp16")), "projector", 1)
+
+    class Failing:
+        def __getattr__(self, name: str) -> Callable[..., bool]:
+            return lambda *_: False
+
+        def run(self, *_: object) -> None:
+            raise native.EPFail("the GPU is gone")
+
+    session._sess = Failing()
+    capsys.readouterr()
+    with pytest.raises(native.EPFail):
+        session.run(None, {"features": None, "indices": None, "weights": None})
+    assert capsys.readouterr().out == ""

@@ -63,7 +63,6 @@ def cuda_place() -> Place:
     preload_cuda()
     device = CudaDevice(cuda_runtime())
     options = {
-        "device_id": "0",
         "user_compute_stream": str(device.stream),
         "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and a Jetson's memory is the machine's
     }

@@ -43,7 +43,8 @@ def open_session(
         model = read(bundle.graph_file(graph))
         if isinstance(model, bytes):  # has no place of its own from which to find the weights
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(bundle.path))
-        session = ort.InferenceSession(model, options, providers=list(providers))
+        # Without this, ONNX Runtime says on stdout that it goes on with the CPU when a provider fails, in any run.
+        session = ort.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
     except MemoryError:
         raise
     except Exception as err:  # onnxruntime's own exception types share no base class
