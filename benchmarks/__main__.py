@@ -4,7 +4,8 @@
     python -m benchmarks --parts speed --peers "llama.cpp Q4_0"
 
 Runs ours and each peer in turns on the same weights, tokens and threads, after comparing their outputs, and writes
-report.json, report.md and plots. Peers are installed by `make bench-peers`; those that are not are told and left out.
+report.json, report.md and plots. Peers are installed by `make bench-peers`; those that are not are told and left out,
+and a part that fails is told and does not end the others.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from benchmarks import curves, limits, pictures, scaled, speed
-from benchmarks.floors import floor_ms
+from benchmarks import curves, pictures, scaled, speed
+from benchmarks.agreement import reference_outputs
+from benchmarks.floors import Shape
+from benchmarks.limits import Limits, apart, best_of
 from benchmarks.machine import describe, versions
 from benchmarks.peers.table import PEERS
 from benchmarks.plots import draw
 from benchmarks.report import Report
 from benchmarks.setting import Setting
+from benchmarks.speed import last_line
 from benchmarks.worker import Worker
 from ovexport.checkpoint import open_checkpoint
 
@@ -33,47 +36,57 @@ PARTS = ("speed", "pictures", "curves", "scaled")
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)
-    setting = Setting(folder=args.folder, threads=args.threads, rounds=args.rounds, checkpoint=args.checkpoint)
+    setting = Setting(
+        folder=args.folder,
+        threads=args.threads,
+        rounds=args.rounds,
+        checkpoint=args.checkpoint,
+        device=args.device,
+    )
     out = args.out or args.folder / "report"
     for report in run(setting, args.parts or PARTS, args.peers or list(PEERS)):
         report.write(out)  # each time, so that an hour is not lost to its last minute
     draw(report, out)
     print(report.as_markdown())
     tell(f"written to {out}")
-    return 0
+    return 1 if report.failed else 0
 
 
 def run(setting: Setting, parts: Sequence[str], peers: Sequence[str]) -> Iterator[Report]:
-    """The report as it grows."""
-    weights = str(setting.checkpoint) if setting.checkpoint else f"random, {setting.shape} shape"
+    """The report as it grows. Limits are measured before and after each part."""
+    weights = setting.checkpoint.resolve().name if setting.checkpoint else f"random, {setting.shape} shape"
+    measured = [measured_limits(setting)]
     report = Report(
-        machine=describe(setting.threads),
-        versions=versions(),
-        weights=weights,
-        limits=measured_limits(setting.threads),
+        machine=describe(setting.threads, setting.device), versions=versions(), weights=weights, limits=measured[0]
     )
     yield report
     for part in (part for part in PARTS if part in parts):
-        for grown in _PARTS[part](setting, peers, report):
-            report = grown
-            yield report
+        try:
+            for grown in _PARTS[part](setting, peers, report):
+                report = grown
+                yield report
+        except Exception as err:
+            tell(f"{part} failed: {last_line(err)}")
+            report = replace(report, failed=[*report.failed, f"{part}: {last_line(err)}"])
+        measured.append(measured_limits(setting))
+        report = replace(report, limits=best_of(measured), limits_apart=apart(measured))
+        yield report
 
 
 def _speed(setting: Setting, peers: Sequence[str], report: Report) -> Iterator[Report]:
     tell("reference")
-    reference = speed.reference_outputs(setting)
-    report = replace(report, told=speed.our_agreements(setting, reference))
-    for rows, told in speed.against_all(setting, peers, reference, floor(setting, report.limits), tell):
-        report = replace(report, rows=[*report.rows, *rows], told=[*report.told, told])
+    reference, shape = reference_outputs(setting), shape_of(setting)
+    for rows, told in speed.against_all(setting, peers, reference, shape, tell):
+        report = replace(report, rows=[*report.rows, *rows], told=[*report.told, *told])
         yield report
 
 
 def _pictures(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Report]:
-    yield replace(report, answers=pictures.answers(setting, max(3, setting.rounds // 2), tell))
+    yield replace(report, answers=pictures.answers(setting, few(setting), shape_of(setting), tell))
 
 
 def _curves(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Report]:
-    for curve in curves.measure(setting, "ours int4", max(1, setting.rounds // 5), tell):
+    for curve in curves.measure(setting, "ours int4", few(setting), tell):
         report = replace(report, curves=[*report.curves, curve])
         yield report
 
@@ -86,16 +99,21 @@ def _scaled(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Repo
 _PARTS = {"speed": _speed, "pictures": _pictures, "curves": _curves, "scaled": _scaled}
 
 
-def measured_limits(threads: int) -> limits.Limits:
+def few(setting: Setting) -> int:
+    """Rounds of what takes long."""
+    return max(3, setting.rounds // 2)
+
+
+def measured_limits(setting: Setting) -> Limits:
+    """In a fresh process."""
     tell("limits of the machine")
-    with Worker(threads=threads) as worker:
-        return limits.Limits(**worker.run("benchmarks.limits", "measure", threads=threads))
+    with Worker(threads=setting.threads) as worker:
+        return Limits(**worker.run("benchmarks.limits", "measure", threads=setting.threads, device=setting.device))
 
 
-def floor(setting: Setting, measured: limits.Limits) -> speed.Floor:
+def shape_of(setting: Setting) -> Shape:
     with open_checkpoint(setting.weights()) as checkpoint:
-        config = checkpoint.config
-    return partial(floor_ms, tower=config.vision, language=config.language, limits=measured)
+        return Shape(tower=checkpoint.config.vision, language=checkpoint.config.language)
 
 
 def tell(what: str) -> None:
@@ -113,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--folder", type=Path, default=Path("runs/bench"), help="for weights and bundles (16 GB)")
     add("--out", type=Path, help="default: report/ in that folder")
     add("--rounds", type=int, default=7)
-    add("--threads", type=int, default=os.cpu_count())
+    add("--threads", type=int, default=os.cpu_count(), help="of every contestant, each on so many cores")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="of those that can choose; the others are left out")
     return parser
 
 

@@ -17,16 +17,22 @@ def build(checkpoint: Path | None, target: Path, precision: str) -> Path:
 
     Looked at once per process, so that all of a run is measured on the same bundle.
     """
-    if not is_current(target / "manifest.json"):
+    if not is_current(target / "manifest.json", checkpoint):
         command = [sys.executable, "-m", "ovexport.cli", "build", *([str(checkpoint)] if checkpoint else [])]
         command += ["-o", str(target), "--precision", precision, "--verify", "off", "-q", "--force"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return target
 
 
-def is_current(made: Path) -> bool:
-    """Whether a file is younger than the code that makes bundles: an old bundle would be measured as if it were new."""
+def is_current(made: Path, checkpoint: Path | None = None) -> bool:
+    """Whether a file is younger than the code that makes bundles, and than the weights: an old bundle would be measured
+    as if it were new."""
     if not made.exists():
         return False
-    sources = (file for folder in BUILDING for file in (ROOT / folder).rglob("*.py"))
+    sources = [file for folder in BUILDING for file in (ROOT / folder).rglob("*.py")]
+    sources += weight_files(checkpoint) if checkpoint else []
     return made.stat().st_mtime > max(file.stat().st_mtime for file in sources)
+
+
+def weight_files(checkpoint: Path) -> list[Path]:
+    return sorted(checkpoint.glob("*.safetensors"))

@@ -1,46 +1,61 @@
 """The language model and the tower of a checkpoint as checkpoints of their own, for peers that know only such.
 
-Both are in float32, so that a peer may read them with NumPy, and hold the checkpoint's very numbers.
+Both are in float32, so that a peer may read them with NumPy, and hold the checkpoint's very numbers; names and
+configuration are transformers', whatever layout the checkpoint has.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
+from benchmarks.bundles import weight_files
+from ovexport.checkpoint import Checkpoint, open_checkpoint
+from ovexport.checkpoint.hf_files import json_files
+from ovexport.checkpoint.layouts import HF_DISK
+
 LANGUAGE, TOWER = "language", "tower"
-LANGUAGE_PREFIX, TOWER_PREFIX = "language_model.", "vision_tower."
+PREFIXES = {LANGUAGE: "language_model.", TOWER: "vision_tower."}  # in our names and in transformers' files
+ARCHITECTURES = {LANGUAGE: "Qwen2ForCausalLM", TOWER: "SiglipVisionModel"}
 
 
 def write_parts(checkpoint: Path, target: Path) -> Path:
-    """Write (once) `target/language` and `target/tower`; returns `target`."""
-    config = json.loads((checkpoint / "config.json").read_text())
-    language = {"architectures": ["Qwen2ForCausalLM"], **config["text_config"], "torch_dtype": "float32"}
-    tower = {"architectures": ["SiglipVisionModel"], **config["vision_config"], "torch_dtype": "float32"}
-    _write_part(checkpoint, target / LANGUAGE, language, lambda name: name.removeprefix(LANGUAGE_PREFIX))
-    _write_part(checkpoint, target / TOWER, tower, lambda name: name.removeprefix(TOWER_PREFIX))
+    """Write `target/language` and `target/tower`, once for the weights there are; returns `target`.
+
+    Raises OVError for what is no checkpoint, ValueError for one without weights of a part.
+    """
+    newest = max((file.stat().st_mtime for file in weight_files(checkpoint)), default=0.0)
+    marks = [target / part / "config.json" for part in PREFIXES]
+    if all(mark.exists() and mark.stat().st_mtime > newest for mark in marks):
+        return target
+    with open_checkpoint(checkpoint) as opened:
+        files = json_files(opened.config, json.loads(opened.tokenizer_json), opened.chat_template, torch.float32)
+        configs = {LANGUAGE: files["config.json"]["text_config"], TOWER: files["config.json"]["vision_config"]}
+        for part, config in configs.items():
+            _write_part(opened, part, target / part, config, files)
     return target
 
 
-def _write_part(checkpoint: Path, target: Path, config: dict[str, Any], rename: Callable[[str], str]) -> None:
-    if (target / "config.json").exists():
-        return
+def _write_part(opened: Checkpoint, part: str, target: Path, config: dict[str, Any], files: dict[str, Any]) -> None:
+    """The configuration comes last: a part that has one is whole."""
+    tensors = part_tensors(opened, part)
     target.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, torch.Tensor] = {}
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        with safe_open(file, "pt") as source:
-            names = [name for name in source.keys() if rename(name) != name]  # noqa: SIM118 (not a dict)
-            tensors |= {rename(name): source.get_tensor(name).float() for name in names}
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(checkpoint / name, target / name)
-    if config["model_type"] == "siglip_vision_model":
-        shutil.copyfile(checkpoint / "preprocessor_config.json", target / "preprocessor_config.json")
-    (target / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (target / "tokenizer.json").write_bytes(opened.tokenizer_json)
+    for name in ("tokenizer_config.json", *(["preprocessor_config.json"] if part == TOWER else [])):
+        (target / name).write_text(json.dumps(files[name], indent=1, ensure_ascii=False) + "\n")
+    whole = {"architectures": [ARCHITECTURES[part]], **config, "torch_dtype": "float32"}
+    (target / "config.json").write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def part_tensors(opened: Checkpoint, part: str) -> dict[str, torch.Tensor]:
+    """By transformers' names in a checkpoint of that part alone. Raises ValueError if there are none."""
+    prefix = PREFIXES[part]
+    names = [name for name in opened.names() if name.startswith(prefix)]
+    if not names:
+        raise ValueError(f"{opened.name} has no weights of its {part} part")
+    return {HF_DISK.file_name(name).removeprefix(prefix): opened.tensor(name).float() for name in names}

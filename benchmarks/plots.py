@@ -1,11 +1,13 @@
-"""The report as pictures. Without matplotlib there are none."""
+"""The report as pictures. Without matplotlib there are none, which is told."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.curves import Curve
+from benchmarks.curves import CONTEXT, Curve
 from benchmarks.pictures import STAGES, Answer
 from benchmarks.report import Report
 
@@ -17,18 +19,20 @@ def draw(report: Report, folder: Path) -> list[Path]:
     try:
         import matplotlib
     except ImportError:
+        print("no plots: matplotlib is not installed (it comes with the extra `train`)", file=sys.stderr)
         return []
     matplotlib.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
-    curves = {curve.name: curve for curve in report.curves}
+    contexts = [curve for curve in report.curves if curve.name == CONTEXT]
+    tiles = [curve for curve in report.curves if curve.name == "tiles"]
     files = []
     if report.answers:
         files += [_save(folder / "first-token.svg", _first_token, report.answers)]
         files += [_save(folder / "memory.svg", _memory, report.answers)]
-    if "context" in curves:
-        files.append(_save(folder / "decode.svg", _decode, curves["context"]))
-    if "tiles" in curves:
-        files.append(_save(folder / "tiles.svg", _tiles, curves["tiles"]))
+    if contexts:
+        files.append(_save(folder / "decode.svg", _decode, contexts))
+    if tiles:
+        files.append(_save(folder / "tiles.svg", _tiles, tiles[0]))
     return files
 
 
@@ -64,17 +68,20 @@ def _memory(axes: Any, answers: list[Answer]) -> None:
     axes.set_xlabel("resident peak of that process, GB")
 
 
-def _decode(axes: Any, curve: Curve) -> None:
-    axes.plot(curve.x, [1e3 / step_ms for step_ms in curve.series["step"]], marker="o")
+def _decode(axes: Any, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        label = f"{curve.contestant} ({curve.precision})"
+        axes.plot(curve.x, [1e3 / step.median for step in curve.series["step"]], marker="o", label=label)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("tokens of context")
-    axes.set_ylabel("tokens a second, int4")
+    axes.set_ylabel("tokens a second")
+    axes.legend(frameon=False)
 
 
 def _tiles(axes: Any, curve: Curve) -> None:
     below = [0.0] * len(curve.x)
     for stage in STAGES:
-        above = [start + ms / 1e3 for start, ms in zip(below, curve.series[stage], strict=True)]
+        above = [start + spent.median / 1e3 for start, spent in zip(below, curve.series[stage], strict=True)]
         axes.fill_between(curve.x, below, above, label=stage)
         below = above
     axes.set_xlabel("tiles of the picture (without its base view)")

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
-from benchmarks.measure import spread, take_turns
+from benchmarks.agreement import opened
+from benchmarks.floors import Need, Shape
+from benchmarks.measure import Spread, spread, take_turns
+from benchmarks.ran import Ran, ran
 from benchmarks.setting import Setting
-from benchmarks.shapes import QWEN2_7B
+from benchmarks.shapes import QWEN2_7B, SO400M
 from benchmarks.speed import WORKS
 
 ONE, TWO = "7b-1-layer", "7b-2-layers"
 
 
-def measure(setting: Setting, ours: str = "ours int4") -> dict[str, float]:
-    """Milliseconds of the language model's pieces of work with all layers."""
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Ran):
+    """A piece of work with all layers; its spread is of what each round comes to."""
+
+    title: str
+    size: int
+    rounds: int
+    ms: Spread
+    need: Need  # by the precision's name, as there are no files of all layers
+
+
+def measure(setting: Setting, ours: str = "ours int4") -> list[Scaled]:
+    """The language model's pieces of work. Raises Disagrees."""
     shapes = {shape: dataclasses.replace(setting, shape=shape, checkpoint=None) for shape in (ONE, TWO)}
-    with shapes[ONE].worker(ours) as one, shapes[TWO].worker(ours) as two:
-        found = {}
+    whole, found = Shape(tower=SO400M, language=QWEN2_7B), []
+    with opened(shapes[ONE], ours) as one, opened(shapes[TWO], ours) as two:
+        who = ran(setting, ours, one)
         for work in (work for work in WORKS if work.ability != "encode"):
             turns = {
                 name: lambda worker=worker, work=work: float(worker.ask(work.ability, **work.arguments))
                 for name, worker in ((ONE, one), (TWO, two))
             }
             spent = take_turns(turns, setting.rounds)
-            found[work.title] = of_all_layers(spread(spent[ONE]).median, spread(spent[TWO]).median)
+            all_ms = [of_all_layers(a, b) for a, b in zip(spent[ONE], spent[TWO], strict=True)]
+            need = whole.need(work.ability, work.size, who["precision"])
+            found.append(
+                Scaled(**who, title=work.title, size=work.size, rounds=len(all_ms), ms=spread(all_ms), need=need)
+            )
     return found
 
 

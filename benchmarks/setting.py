@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bundles import build
-from benchmarks.environments import python_of
+from benchmarks.bundles import build, weight_files
+from benchmarks.environments import installed, python_of
 from benchmarks.parts import write_parts
 from benchmarks.peers.table import CONTESTANTS, Peer
 from benchmarks.shapes import random_checkpoint
 from benchmarks.worker import Worker
 
+MADE_BY = "made_by.json"  # in what a peer has converted: of which weights, with what
+
 
 class NotInstalled(RuntimeError):
-    """A peer's environment is not there."""
+    """A peer's environment is not there, or the peer does not run on this device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +35,23 @@ class Setting:
     rounds: int = 7
     shape: str = "0.5b"
     checkpoint: Path | None = None
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
-        return self.checkpoint.name if self.checkpoint else self.shape
+        """Of bundles and conversions: two folders that are both called "checkpoint" are not the same weights."""
+        return f"{self.checkpoint.resolve().name}-{self.weights_key()}" if self.checkpoint else self.shape
+
+    def on_cpu(self) -> Setting:
+        return dataclasses.replace(self, device="cpu")
 
     def weights(self) -> Path:
         return self.checkpoint or random_checkpoint(self.shape, self.folder)
+
+    def weights_key(self) -> str:
+        """Of the files' place, sizes and times, as reading gigabytes each time would take minutes."""
+        files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self._weight_files()]
+        return sha256(repr(files).encode()).hexdigest()[:12]
 
     def bundle(self, precision: str) -> Path:
         return build(self.weights(), self.folder / f"{self.name}-{precision}", precision)
@@ -49,8 +64,13 @@ class Setting:
         return self.weights() if peer.source == "checkpoint" else self._converted(name)
 
     def arguments(self, name: str) -> dict[str, Any]:
-        """Of the contestant's `start`."""
-        return {"folder": str(self.source(name)), "threads": self.threads, **CONTESTANTS[name].options}
+        """Of the contestant's `start`. Raises NotInstalled."""
+        peer = CONTESTANTS[name]
+        self._python(peer)
+        if self.device not in peer.devices:
+            raise NotInstalled(f"{name} is measured on {', '.join(peer.devices)} only")
+        device = {"device": self.device} if len(peer.devices) > 1 else {}
+        return {"folder": str(self.source(name)), "threads": self.threads, **device, **peer.options}
 
     def process(self, name: str) -> Worker:
         """A process in which the contestant can be started. Raises NotInstalled."""
@@ -64,6 +84,9 @@ class Setting:
             worker.start(CONTESTANTS[name].full_module, **arguments)
             yield worker
 
+    def _weight_files(self) -> list[Path]:
+        return weight_files(self.weights())
+
     def _python(self, peer: Peer) -> Path:
         python = python_of(peer.environment)
         if python is None:
@@ -75,7 +98,8 @@ class Setting:
         owner = CONTESTANTS[name].converted_by or name
         peer = CONTESTANTS[owner]
         target = self.folder / "peers" / f"{self.name}-{peer.module}-{peer.precision}"
-        if not target.exists():
+        made_by = json.dumps({"weights": self.weights_key(), "with": installed(peer.environment, peer.libraries)})
+        if not is_made_by(target, made_by):
             parts = write_parts(self.weights(), self.folder / f"{self.name}-parts")
             unfinished = target.with_name(f"{target.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -84,5 +108,13 @@ class Setting:
                 worker.run(
                     peer.full_module, "prepare", parts=str(parts), target=str(unfinished), precision=peer.precision
                 )
+            (unfinished / MADE_BY).write_text(made_by)
+            shutil.rmtree(target, ignore_errors=True)
             unfinished.rename(target)
         return target
+
+
+def is_made_by(target: Path, made_by: str) -> bool:
+    """Whether a conversion is of these weights, by these versions of the peer's libraries."""
+    mark = target / MADE_BY
+    return mark.exists() and mark.read_text() == made_by

@@ -1,19 +1,21 @@
-"""Ours against each peer, piece by piece of work: rows with median, spread, ratio and distance from the floor."""
+"""Ours against each peer, piece by piece of work: rows with median, spread, ratio and what the work needs at least."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.agreement import Agreement, Outputs, compare, outputs_of
+from benchmarks.agreement import Agreement, Disagrees, Outputs, agreed
+from benchmarks.floors import Need, Shape
 from benchmarks.measure import Spread, spread, take_turns, times_faster
-from benchmarks.peers.table import CONTESTANTS, PEERS, REFERENCE
+from benchmarks.peers.table import PEERS
+from benchmarks.ran import Ran, ran
 from benchmarks.setting import NotInstalled, Setting
 from benchmarks.worker import Worker, WorkerFailed
 
 Tell = Callable[[str], None]
-Floor = Callable[[str, int, str], float]  # work, size, precision -> ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,103 +45,80 @@ WORKS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Ran):
     """One contestant at one piece of work, in turns with another."""
 
     work: str
-    contestant: str
     beside: str  # whom it took turns with
-    precision: str
-    size: int
-    device: str
-    threads: int
+    size: int  # tiles, or tokens
     rounds: int
-    versions: dict[str, str]
     ms: Spread
-    floor_ms: float
+    need: Need
     times_faster: Spread | None  # than the peer; of ours only
-
-    @property
-    def times_floor(self) -> float:
-        return self.ms.median / self.floor_ms
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What is to be said of a peer besides its rows: how near its outputs are, or why it was not timed."""
+    """What is to be said of a contestant besides its rows: how near its outputs are, or why it was not timed."""
 
     peer: str
     agreement: Agreement | None = None
     reason: str = ""
 
 
-def reference_outputs(setting: Setting) -> Outputs:
-    with setting.worker(REFERENCE) as worker:
-        return outputs_of(worker)
-
-
 def against_all(
-    setting: Setting, peers: Sequence[str], reference: Outputs, floor: Floor, tell: Tell
-) -> Iterator[tuple[list[Row], Told]]:
-    """For each peer the rows of its pairs, none if it is not installed or does not agree, and what is to be told."""
+    setting: Setting, peers: Sequence[str], reference: Outputs, shape: Shape, tell: Tell
+) -> Iterator[tuple[list[Row], list[Told]]]:
+    """For each peer the rows of its pairs, and what is to be told: of a pair that can't be timed, why."""
     for peer in peers:
         tell(peer)
+        rows: list[Row] = []
+        told: list[Told] = []
         try:
-            yield against_ours(setting, peer, reference, floor)
-        except (NotInstalled, WorkerFailed) as err:
-            yield [], Told(peer=peer, reason=str(err).strip().splitlines()[-1])
+            with setting.worker(peer) as worker:
+                told.append(Told(peer=peer, agreement=agreed(worker, peer, reference)))
+                for ours in PEERS[peer].against:
+                    with setting.worker(f"ours {ours}") as mine:
+                        told.append(Told(peer=f"ours {ours}", agreement=agreed(mine, f"ours {ours}", reference)))
+                        rows += against(setting, {f"ours {ours}": mine, peer: worker}, shape)
+        except Disagrees as err:
+            told.append(Told(peer=err.name, agreement=err.agreement, reason=last_line(err)))
+        except (NotInstalled, WorkerFailed, OSError, subprocess.CalledProcessError) as err:
+            told.append(Told(peer=peer, reason=last_line(err)))
+        yield rows, told
 
 
-def against_ours(setting: Setting, peer: str, reference: Outputs, floor: Floor) -> tuple[list[Row], Told]:
-    with setting.worker(peer) as worker:
-        agreement = compare(outputs_of(worker), reference, CONTESTANTS[peer].precision)
-        if not agreement.reached:
-            return [], Told(peer=peer, agreement=agreement, reason="its outputs differ too much: not timed")
-        pairs = [against(setting, f"ours {ours}", peer, worker, floor) for ours in PEERS[peer].against]
-        return [row for pair in pairs for row in pair], Told(peer=peer, agreement=agreement)
+def last_line(err: Exception) -> str:
+    return (str(err).strip() or type(err).__name__).splitlines()[-1]
 
 
-def our_agreements(setting: Setting, reference: Outputs) -> list[Told]:
-    """Of every precision of ours that any peer is set against."""
-    said = []
-    for precision in sorted({precision for peer in PEERS.values() for precision in peer.against}):
-        with setting.worker(f"ours {precision}") as worker:
-            agreement = compare(outputs_of(worker), reference, precision)
-        said.append(Told(peer=f"ours {precision}", agreement=agreement))
-    return said
+def against(setting: Setting, workers: Mapping[str, Worker], shape: Shape) -> Iterator[Row]:
+    """Both rows of every piece of work that both can do; ours is the first of the two."""
+    (ours, _), (peer, _) = workers.items()
+    who = {name: ran(setting, name, worker) for name, worker in workers.items()}
+    reads = {name: reads_of(worker) for name, worker in workers.items()}
+    for work in WORKS:
+        if not all(work.ability in worker.abilities for worker in workers.values()):
+            continue
+        turns = {name: _turn(worker, work) for name, worker in workers.items()}
+        found = take_turns(turns, setting.rounds * work.more_rounds)
+        for name, other in ((ours, peer), (peer, ours)):
+            yield Row(
+                **who[name],
+                work=work.name,
+                beside=other,
+                size=work.size,
+                rounds=len(found[name]),
+                ms=spread(found[name]),
+                need=shape.need(work.ability, work.size, who[name]["precision"], reads[name]),
+                times_faster=times_faster(found[ours], found[peer]) if name == ours else None,
+            )
 
 
-def against(setting: Setting, ours: str, peer: str, theirs: Worker, floor: Floor) -> Iterator[Row]:
-    """Both rows of every piece of work that both can do."""
-    with setting.worker(ours) as mine:
-        workers = {ours: mine, peer: theirs}
-        versions = {name: worker.ask("versions") for name, worker in workers.items()}
-        for work in WORKS:
-            if not all(work.ability in worker.abilities for worker in workers.values()):
-                continue
-            turns = {name: _turn(worker, work) for name, worker in workers.items()}
-            found = take_turns(turns, setting.rounds * work.more_rounds)
-            for name, other in ((ours, peer), (peer, ours)):
-                precision = CONTESTANTS[name].precision
-                yield Row(
-                    work=work.name,
-                    contestant=name,
-                    beside=other,
-                    precision=precision,
-                    size=work.size,
-                    device="cpu",
-                    threads=setting.threads,
-                    rounds=len(found[name]),
-                    versions=versions[name],
-                    ms=spread(found[name]),
-                    floor_ms=floor(work.ability, work.size, precision),
-                    times_faster=times_faster(found[ours], found[peer]) if name == ours else None,
-                )
+def reads_of(worker: Worker) -> dict[str, float] | None:
+    """Bytes of a step, by the contestant's own word where it has one."""
+    return worker.ask("decoder_bytes") if "decoder_bytes" in worker.abilities else None
 
 
 def _turn(worker: Worker, work: Work) -> Callable[[], float]:
     return lambda: float(worker.ask(work.ability, **work.arguments))
-
-
-def as_dict(row: Row) -> dict[str, Any]:
-    return {**asdict(row), "times_floor": row.times_floor}

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,11 +25,11 @@ class Worker:
     """`worker.ask("decode", context=1000, steps=8)` runs that there and waits for it. Close it to end the process."""
 
     def __init__(self, python: Path | str = sys.executable, *, threads: int, log: Path | None = None) -> None:
-        """`log`: where the process's own output goes, by default nowhere."""
+        """On as many cores as threads. `log`: where the process's own output goes, by default nowhere."""
         read_there, write_here = os.pipe()
         read_here, write_there = os.pipe()
         command = [str(python), "-m", "benchmarks.serve", str(read_there), str(write_there)]
-        with open(log or os.devnull, "ab") as output:
+        with open(log or os.devnull, "ab") as output, _on_cores(threads):
             self._process = subprocess.Popen(
                 command, pass_fds=(read_there, write_there), env=_environment(threads), stdout=output, stderr=output
             )
@@ -51,9 +53,15 @@ class Worker:
     def peak_mb(self) -> float:
         return float(self.ask("peak_mb"))
 
+    def start_peak(self) -> bool:
+        """Let `peak_mb` be of what follows; False where the kernel can't, so that it is of all so far."""
+        return bool(self.ask("start_peak"))
+
     def close(self) -> None:
-        self._requests.close()
-        self._answers.close()
+        """Whether the process still lives or not."""
+        for pipe in (self._requests, self._answers):
+            with suppress(OSError):  # a request that could not be written is still in the buffer
+                pipe.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -79,6 +87,20 @@ class Worker:
         if "error" in answer:
             raise WorkerFailed(answer["error"])
         return decode_value(answer["value"])
+
+
+@contextmanager
+def _on_cores(threads: int) -> Iterator[None]:
+    """What this thread starts meanwhile keeps to the first cores: some libraries start threads that nobody counts."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(allowed)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _environment(threads: int) -> dict[str, str]:

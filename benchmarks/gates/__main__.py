@@ -1,5 +1,9 @@
 """`make bench-gates`: every figure that an issue asks for, measured on this machine, with its bound.
 
+    python -m benchmarks.gates                  measure all of them (about 30 minutes)
+    python -m benchmarks.gates decode lookup    measure these; the others stay as they were
+    python -m benchmarks.gates --table          print what was measured so far, and measure nothing
+
 Times are medians of ratios of interleaved runs (ours, theirs, ours, theirs, ...): single times on a shared machine
 mean nothing. Exits with 1 when a gate is missed or could not be measured. Results go to gates.json in the folder.
 """
@@ -7,56 +11,45 @@ mean nothing. Exits with 1 when a gate is missed or could not be measured. Resul
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gates import results
 from benchmarks.gates.gate import Gate
 from benchmarks.gates.table import GATES
-from benchmarks.machine import describe, versions
-from benchmarks.setting import NotInstalled, Setting
-from benchmarks.worker import WorkerFailed
-
-HEAD = "| what | against | bound | measured (quartiles) | | |\n|---|---|---|---|---|---|"
+from benchmarks.setting import Setting
+from benchmarks.speed import last_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if unknown := [name for name in args.gates if name not in GATES]:
         sys.exit(f"there is no gate {unknown[0]}; there are {', '.join(GATES)}")
+    if args.table:
+        print(results.as_markdown(args.folder, args.gates or list(GATES), GATES))
+        return 0
     args.folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(folder=args.folder, threads=args.threads, rounds=args.rounds)
-    print(HEAD, flush=True)
-    results = {}
+    print(results.HEAD, flush=True)
+    found = []
     for name in args.gates or GATES:
-        results[name] = run(GATES[name], setting)
-        write_results(results, setting)
-    return 0 if all(result["reached"] for result in results.values()) else 1
+        entry = run(GATES[name], setting)
+        results.write(args.folder, name, entry)
+        print(results.row(entry), flush=True)
+        found.append(entry)
+    return 0 if all(entry["reached"] for entry in found) else 1
 
 
 def run(gate: Gate, setting: Setting) -> dict[str, Any]:
-    """Measure a gate and print its row; a peer that is not there is told, and is no gate reached."""
+    """Measure a gate. Whatever goes wrong is no gate reached, and does not keep the others from being measured."""
     try:
         measured = gate.measure(setting)
-    except (NotInstalled, WorkerFailed, ValueError) as err:
-        reason = str(err).strip().splitlines()[-1]
-        print(f"| {gate.what} | {gate.against} | {gate.bound} | not measured | | {reason} |", flush=True)
-        return {"what": gate.what, "against": gate.against, "bound": gate.bound, "reached": False, "error": str(err)}
-    print(gate.row(measured), flush=True)
-    row = {"what": gate.what, "against": gate.against, "bound": gate.bound, "reached": gate.is_reached(measured.value)}
-    return {**row, **dataclasses.asdict(measured)}
-
-
-def write_results(results: dict[str, dict[str, Any]], setting: Setting) -> None:
-    """Gates that were not run this time keep what was measured before."""
-    file = setting.folder / "gates.json"
-    known = json.loads(file.read_text())["gates"] if file.exists() else {}
-    raw = {"machine": describe(setting.threads), "versions": versions(), "gates": {**known, **results}}
-    file.write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
+    except Exception as err:
+        return results.entry(gate, setting, error=last_line(err))
+    return results.entry(gate, setting, measured)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"), help="for weights and bundles (16 GB)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--table", action="store_true", help="print all of gates.json as Markdown, and measure nothing")
     return parser
 
 

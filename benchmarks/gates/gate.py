@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.measure import Spread, short
 from benchmarks.setting import Setting
@@ -17,16 +17,18 @@ class Measured:
     low: float | None = None
     high: float | None = None
     detail: str = ""
+    rounds: int = 1
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)  # of each side, by contestant
 
     @classmethod
-    def of(cls, found: Spread, detail: str) -> Measured:
-        return cls(value=found.median, low=found.low, high=found.high, detail=detail)
+    def of(cls, found: Spread, detail: str, rounds: int, versions: dict[str, dict[str, str]]) -> Measured:
+        return cls(value=found.median, low=found.low, high=found.high, detail=detail, rounds=rounds, versions=versions)
 
     @classmethod
-    def told(cls, found: tuple[float, str]) -> Measured:
-        """Of functions that give a figure and its details."""
+    def told(cls, found: tuple[float, str], rounds: int = 1) -> Measured:
+        """Of functions that give a figure and its details, and measure in this environment."""
         value, detail = found
-        return cls(value=value, detail=detail)
+        return cls(value=value, detail=detail, rounds=rounds)
 
     def __str__(self) -> str:
         around = "" if self.low is None or self.high is None else f" ({short(self.low)} to {short(self.high)})"
@@ -55,7 +57,3 @@ class Gate:
             return value >= self.at_least
         assert self.at_most is not None
         return value <= self.at_most
-
-    def row(self, measured: Measured) -> str:
-        mark = "reached" if self.is_reached(measured.value) else "**missed**"
-        return f"| {self.what} | {self.against} | {self.bound} | {measured} | {mark} | {measured.detail} |"

@@ -12,15 +12,18 @@ from benchmarks.setting import Setting
 
 
 def pooling(setting: Setting, dim: int) -> Measured:
-    return Measured.told(token_pool.speedup(dim, setting.threads, 8 * setting.rounds))
+    rounds = 8 * setting.rounds
+    return Measured.told(token_pool.speedup(dim, setting.threads, rounds), rounds)
 
 
 def cpp_overhead(setting: Setting) -> Measured:
-    return Measured.told(from_cpp.overhead(_tiny(setting)))
+    rounds = 150
+    return Measured.told(from_cpp.overhead(_tiny(setting), rounds), rounds)
 
 
 def cpp_opening(setting: Setting) -> Measured:
-    return Measured.told(from_cpp.opening(_tiny(setting)))
+    rounds = 15
+    return Measured.told(from_cpp.opening(_tiny(setting), rounds), rounds)
 
 
 def _tiny(setting: Setting) -> Path:

@@ -30,6 +30,16 @@ class Contestant(Protocol):
     def logits(self, ids: Sequence[int], forced: Sequence[int]) -> Float32:
         """After reading `ids`, and after each of the `forced` tokens in a step of its own [1 + len(forced), V]."""
 
+    def resumed(self, context: int, forced: Sequence[int]) -> Float32:
+        """Logits [len(forced), V] of `forced` in steps on top of `context` `random_ids`, after other steps there: what
+        `decode` does to go back is to leave nothing of these."""
+
+    def precision(self) -> str:
+        """In which it really calculates, where that is not its caller's choice; the table's name for it otherwise."""
+
+    def decoder_bytes(self) -> dict[str, float]:
+        """What a step reads: `weights`, and `per_token` of the context. Lacking, it is reckoned from the precision."""
+
     def encode(self, tiles: int) -> float:
         """One run of the tower over so many tiles."""
 
@@ -52,7 +62,8 @@ class Contestant(Protocol):
         """From the bytes of a picture to the first token, by stage; `ids` are the prompt, visual tokens spread out."""
 
 
-WORKS = ("features", "logits", "encode", "prefill", "decode", "copy", "preprocess", "tiles", "answer")
+TOLD = ("features", "logits", "resumed", "precision", "decoder_bytes")
+WORKS = (*TOLD, "encode", "prefill", "decode", "copy", "preprocess", "tiles", "answer")
 
 
 def abilities(contestant: object) -> list[str]:

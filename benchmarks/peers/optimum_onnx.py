@@ -1,4 +1,7 @@
-"""optimum-onnx: language model and tower as `optimum-cli export onnx` writes them, run through its classes."""
+"""optimum-onnx: language model and tower as `optimum-cli export onnx` writes them, run through its classes.
+
+Its decoder has no choice of rows: it gives the logits of every position of a prompt.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,23 @@ class Optimum:
             cache, held = output.past_key_values, held + len(chunk)
             rows.append(output.logits[0, -1].numpy())
         return np.stack(rows)
+
+    def resumed(self, context: int, forced: Sequence[int]) -> Float32:
+        self.decode(context, 2)
+        cache, rows = self._caches[context], []
+        for number, token in enumerate(forced):
+            output = self._step([token], context + number, cache)
+            cache = output.past_key_values
+            rows.append(output.logits[0, -1].numpy())
+        return np.stack(rows)
+
+    def decoder_bytes(self) -> dict[str, float]:
+        """Of its files; keys and values are in float32, and counted once although each step also copies them."""
+        config, folder = self._language.config, self._folder / "language"
+        head = config.hidden_size // config.num_attention_heads
+        values = 2 * config.num_hidden_layers * config.num_key_value_heads * head
+        weights = sum(file.stat().st_size for file in folder.glob("model.onnx*"))
+        return {"weights": float(weights), "per_token": 4.0 * values}
 
     def encode(self, tiles: int) -> float:
         pixels, tower = self._torch.from_numpy(random_tiles(tiles)), self._open_tower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from benchmarks.inputs import random_ids, random_tiles
 from benchmarks.peers.contestant import Float32, timed_ms
+from benchmarks.peers.forced import forced_row, forced_rows
 
 PREFILL_CHUNK_TOKENS = 512  # the runtime's own default
 ROOM_TOKENS = 160
@@ -24,35 +26,49 @@ def import_all() -> None:
 
 
 class Ours:
-    def __init__(self, folder: str, threads: int) -> None:
+    def __init__(self, folder: str, threads: int, device: str = "cpu") -> None:
         from ovrun.session import Session
 
-        self._session = Session.open(folder, device="cpu", threads=threads)
+        self._session = Session.open(folder, device=device, threads=threads)
         self._engine = self._session.engine
         self._engine.load("vision", "projector", "decoder")
         self._caches: dict[int, Any] = {}
+        self._forced: dict[int, Any] = {}  # engine and rows by context
 
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in ("ovexport", "onnxruntime")}
+
+    def decoder_bytes(self) -> dict[str, float]:
+        """Of the files of the decoder's graph, whose table is the head too where they are tied."""
+        manifest = self._session.bundle.manifest
+        graph = next(graph for graph in manifest.graphs if graph.role == "decoder")
+        sizes = {file.name: file.size_bytes for file in manifest.files}
+        past = next(tensor for tensor in graph.inputs if tensor.name.startswith("past_key_values."))
+        model = manifest.model
+        values = 2 * model.num_layers * model.num_kv_heads * model.head_dim
+        weights = sum(sizes[name] for name in graph.data_files)
+        return {"weights": float(weights), "per_token": float(values * np.dtype(past.dtype).itemsize)}
 
     def features(self, tiles: int) -> Float32:
         return self._engine.encode(self._pixels(tiles))
 
     def logits(self, ids: Sequence[int], forced: Sequence[int]) -> Float32:
         cache = self._engine.new_cache(len(ids) + len(forced) + 1)
-        rows = []
-        for chunk in (list(ids), *([token] for token in forced)):
-            last_BK = np.array([[len(chunk) - 1]])
-            rows.append(self._engine.decode(cache, np.array([chunk]), logits_index_BK=last_BK)[0, 0].copy())
-        return np.stack(rows)
+        return np.stack([self._read(cache, chunk) for chunk in (ids, *([token] for token in forced))])
+
+    def resumed(self, context: int, forced: Sequence[int]) -> Float32:
+        self.decode(context, 2)
+        cache = self._filled(context)
+        cache.rewind(0, context)
+        return np.stack([self._read(cache, [token]) for token in forced])
 
     def encode(self, tiles: int) -> float:
         pixels_NCHW = self._pixels(tiles)
         return timed_ms(lambda: self._engine.encode(pixels_NCHW))
 
     def prefill(self, tokens: int) -> float:
-        cache, ids_BS = self._engine.new_cache(tokens + ROOM_TOKENS), np.array([random_ids(tokens)])
-        return timed_ms(lambda: self._prefill(cache, ids_BS))
+        cache, ids = self._engine.new_cache(tokens + ROOM_TOKENS), random_ids(tokens)
+        return timed_ms(lambda: self._read(cache, ids))
 
     def decode(self, context: int, steps: int) -> float:
         cache = self._filled(context)
@@ -64,29 +80,22 @@ class Ours:
     def copy(self, context: int, tokens: int, drafted: int) -> float:
         """Milliseconds per token of an answer that repeats a passage of the prompt, drafted by prompt look-up.
 
-        The answer is given, as random weights would not copy; drafts, steps over them, the choice of tokens and going
-        back where a draft was wrong are the runtime's.
+        The answer is given; drafts, steps over them, the choice of tokens, their text and going back where a draft was
+        wrong are the runtime's own `Rows`. The prompt is read, and the first token is there, before the time begins.
         """
         prompt = random_ids(context)
-        answer = prompt[COPIED_FROM : COPIED_FROM + tokens]
-        cache = self._filled(context)
-        cache.rewind(0, context)
-        return timed_ms(lambda: self._copy(cache, prompt, answer, drafted)) / (tokens - 1)  # one came with the prompt
-
-    def _copy(self, cache: Any, prompt: list[int], answer: list[int], drafted: int) -> None:
-        from ovrun.decode.lookup import draft
-
-        done = 1
-        while done < len(answer):
-            guess = draft(np.array(prompt + answer[:done]), min(drafted, len(answer) - done - 1))
-            ids_BS = np.array([[answer[done - 1], *guess]])
-            length = cache.lengths[0]
-            logits_BKV = self._engine.decode(cache, ids_BS, logits_index_BK=np.arange(ids_BS.shape[1])[None])
-            logits_BKV[0].argmax(axis=-1)
-            right = [a == b for a, b in zip(guess, answer[done:], strict=False)]
-            kept = 1 + (right.index(False) if False in right else len(right))
-            cache.rewind(0, length + kept)
-            done += kept
+        if context not in self._forced:
+            self._forced[context] = forced_rows(self._engine, context + ROOM_TOKENS)
+        engine, rows = self._forced[context]
+        engine.text = prompt + prompt[COPIED_FROM : COPIED_FROM + tokens]
+        row = forced_row(self._session, prompt, tokens, drafted)
+        rows.add(row)
+        while not row.is_read:
+            rows.step()
+        spent_ms = timed_ms(lambda: list(rows.answers(row)))
+        if list(row.answer.token_ids) != engine.text[context:]:
+            raise ValueError("the answer is not the one that was given")
+        return spent_ms / (tokens - 1)
 
     def preprocess(self, image: str) -> float:
         return timed_ms(lambda: self.tiles(image))
@@ -99,9 +108,16 @@ class Ours:
 
     def answer(self, image: str, ids: Sequence[int]) -> dict[str, float]:
         self._session.vision.cache.clear()  # as if the picture had never been seen
-        spent = self._session.generate(images=[image], max_new_tokens=1).timings_ms
-        stages = {name: spent[name] for name in ("encode", "project", "prefill", "first_token")}
-        return {"preprocess": spent["decode_image"] + spent["tile"], **stages}
+        return self._timed_answer(images=[image])[0]
+
+    def _timed_answer(self, **media: Any) -> tuple[dict[str, float], Any]:
+        """Stages by the runtime's own clock, the first token by the clock on the wall, as a user waits for it."""
+        started = time.perf_counter()
+        result = self._session.generate(**media, max_new_tokens=1)
+        first_token_ms, spent = (time.perf_counter() - started) * 1e3, result.timings_ms
+        stages = {name: spent[name] for name in ("encode", "project", "prefill")}
+        preprocess_ms = spent["decode_image"] + spent["tile"]
+        return {"preprocess": preprocess_ms, **stages, "first_token": first_token_ms}, result
 
     def prompt_ids(self, image: str) -> list[int]:
         """What `answer` reads: the prompt with its visual tokens spread out."""
@@ -115,16 +131,18 @@ class Ours:
         """A cache of so many tokens, filled the first time."""
         if context not in self._caches:
             self._caches[context] = self._engine.new_cache(context + ROOM_TOKENS)
-            self._prefill(self._caches[context], np.array([random_ids(context)]))
+            self._read(self._caches[context], random_ids(context))
         return self._caches[context]
 
-    def _prefill(self, cache: Any, ids_BS: Any) -> None:
-        for start in range(0, ids_BS.shape[1], PREFILL_CHUNK_TOKENS):
-            chunk_BS = ids_BS[:, start : start + PREFILL_CHUNK_TOKENS]
-            is_last = start + chunk_BS.shape[1] == ids_BS.shape[1]
+    def _read(self, cache: Any, ids: Sequence[int]) -> Float32:
+        """In the runtime's chunks; logits [V] of the last token."""
+        for start in range(0, len(ids), PREFILL_CHUNK_TOKENS):
+            chunk_BS = np.array([ids[start : start + PREFILL_CHUNK_TOKENS]])
+            is_last = start + chunk_BS.shape[1] == len(ids)
             wanted_BK = np.array([[chunk_BS.shape[1] - 1]]) if is_last else NO_LOGITS
-            self._engine.decode(cache, chunk_BS, logits_index_BK=wanted_BK)
+            logits_BKV = self._engine.decode(cache, chunk_BS, logits_index_BK=wanted_BK)
+        return logits_BKV[0, 0].copy()
 
 
-def start(folder: str, threads: int) -> Ours:
-    return Ours(folder, threads)
+def start(folder: str, threads: int, device: str = "cpu") -> Ours:
+    return Ours(folder, threads, device)

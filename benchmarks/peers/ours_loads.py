@@ -12,7 +12,6 @@ from benchmarks.peers.contestant import timed_ms
 from benchmarks.peers.ours import ROOM_TOKENS, Ours, import_all
 
 __all__ = ["import_all", "start"]
-STAGES = ("encode", "project", "prefill", "first_token")
 PREFILLED_TOKENS = 500  # of each row of a batch
 TURN = "Say that again, with other words and a little longer than before, please."
 
@@ -52,11 +51,9 @@ class Loads(Ours):
 
     def _seen(self, **media: Any) -> dict[str, float]:
         self._session.vision.cache.clear()
-        result = self._session.generate(**media, max_new_tokens=1)
-        spent = {name: result.timings_ms[name] for name in STAGES}
-        preprocess = result.timings_ms["decode_image"] + result.timings_ms["tile"]
-        return {"preprocess": preprocess, **spent, "tiles": result.tiles, "tokens": result.prompt_tokens}
+        spent, result = self._timed_answer(**media)
+        return {**spent, "tiles": result.tiles, "tokens": result.prompt_tokens}
 
 
-def start(folder: str, threads: int) -> Loads:
-    return Loads(folder, threads)
+def start(folder: str, threads: int, device: str = "cpu") -> Loads:
+    return Loads(folder, threads, device)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+ALL_LOGITS = "gives the logits of all positions of a prompt, of which a floor counts one"
 Source = Literal["bundle", "checkpoint", "parts"]
 
 
@@ -21,6 +22,9 @@ class Peer:
     converted_by: str | None = None  # the peer whose files it opens, if not its own
     options: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""  # for the page: what is not a default
+    notes: str = ""  # for the page: what it does beyond the work that floors count
+    devices: tuple[str, ...] = ("cpu",)  # that the adapter knows
+    libraries: tuple[str, ...] = ()  # that convert its files, which are made again by other versions
 
     @property
     def full_module(self) -> str:
@@ -35,6 +39,7 @@ def _transformers(dtype: str, precision: str, attention: str, *against: str) -> 
         against=against,
         options={"dtype": dtype, "attention": attention},
         settings=f"{attention} attention, logits of the last token only, its own cache",
+        devices=("cpu", "cuda"),
     )
 
 
@@ -45,6 +50,7 @@ def _genai(precision: str) -> Peer:
         environment="onnxruntime_genai",
         against=(precision,),
         settings="its own builder's defaults, intra_op_num_threads, past_present_share_buffer",
+        libraries=("onnxruntime-genai", "onnx-ir", "transformers"),
     )
 
 
@@ -55,6 +61,7 @@ def _llama_cpp(precision: str, ours: str) -> Peer:
         environment="llama_cpp",
         against=(ours,),
         settings="compiled for this processor, n_threads and n_threads_batch, flash attention, batches of 512",
+        libraries=("llama-cpp-python", "gguf"),
     )
 
 
@@ -66,11 +73,12 @@ def _openvino(called: str, **options: str) -> Peer:
         converted_by="optimum-onnx",
         options=options,
         settings="latency hint, INFERENCE_NUM_THREADS, decoder made stateful; the rest is the plugin's choice",
+        notes=f"{ALL_LOGITS}; attention is not fused, keys and values are joined anew each step",
     )
 
 
 OURS = {
-    f"ours {precision}": Peer(module="ours", precision=precision, source="bundle", against=())
+    f"ours {precision}": Peer(module="ours", precision=precision, source="bundle", against=(), devices=("cpu", "cuda"))
     for precision in ("int4", "int8", "fp32")
 }
 REFERENCE = "transformers"
@@ -84,6 +92,8 @@ PEERS: dict[str, Peer] = {
         precision="fp32",
         environment="optimum_onnx",
         settings="as optimum-cli exports (accelerate installed), intra_op_num_threads",
+        notes=f"{ALL_LOGITS}; keys and values are joined anew each step",
+        libraries=("optimum-onnx", "optimum", "onnx", "transformers", "torch"),
     ),
     "openvino": _openvino("bf16"),
     "openvino fp32": _openvino("fp32", precision="f32"),

@@ -41,5 +41,14 @@ def start(threads: int, sign: float = 1.0) -> Fake:
     return Fake(threads, sign)
 
 
+def cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def touch(megabytes: int) -> int:
+    """Hold so much for a moment, and give it back."""
+    return len(bytearray(b"1") * (megabytes << 20))
+
+
 def prepare(target: str) -> str:
     return target.upper()

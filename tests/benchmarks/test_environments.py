@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ def pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     def run(command: list[str], **_: object) -> None:
         commands.append(command)
         if "venv" in command:
-            Path(command[-1]).mkdir(parents=True)
+            (Path(command[-1]) / "bin").mkdir(parents=True)
+            (Path(command[-1]) / "bin" / "python").touch()
 
     monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path)
     monkeypatch.setattr(subprocess, "run", run)
@@ -50,6 +53,48 @@ def test_installed_once(pip: list[list[str]]) -> None:
     count = len(pip)
     install("openvino")
     assert len(pip) == count and python_of("openvino") is not None
+
+
+def test_one_of_other_requirements_is_brought_up_to_date(pip: list[list[str]]) -> None:
+    """Without a new environment, in which all would be compiled again."""
+    install("openvino")
+    (environments.ENVIRONMENTS / "openvino" / environments.MARK).write_text("openvino<2026\n")
+    assert python_of("openvino") is None
+    pip.clear()
+    install("openvino")
+    assert [command[-1].endswith("openvino.txt") for command in pip] == [True] and python_of("openvino") is not None
+
+
+def distribution(environment: str, name: str, number: str) -> None:
+    folder = (
+        environments.ENVIRONMENTS / environment / "lib" / "python3" / "site-packages" / f"{name}-{number}.dist-info"
+    )
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+
+
+def test_everybody_gets_the_onnxruntime_of_ours(pip: list[list[str]]) -> None:
+    install("optimum_onnx")
+    rest = pip[-1]
+    pins = [Path(word) for flag, word in itertools.pairwise(rest) if flag == "-c"]
+    pin = f"onnxruntime=={version('onnxruntime')}"
+    assert pin in pins[-1].read_text() and pin in environments.wanted("optimum_onnx")
+    assert "onnxruntime" not in environments.wanted("openvino")
+
+
+def test_an_environment_with_another_onnxruntime_is_not_complete(pip: list[list[str]]) -> None:
+    install("optimum_onnx")
+    assert python_of("optimum_onnx") is None  # as pip has only been imagined
+    distribution("optimum_onnx", "onnxruntime", version("onnxruntime"))
+    assert python_of("optimum_onnx") is not None
+    mark = environments.ENVIRONMENTS / "optimum_onnx" / environments.MARK
+    mark.write_text(mark.read_text().replace(version("onnxruntime"), "1.0"))
+    assert python_of("optimum_onnx") is None
+
+
+def test_versions_are_read_from_files(pip: list[list[str]]) -> None:
+    distribution("llama_cpp", "llama_cpp_python", "0.3")
+    assert environments.installed("llama_cpp", ["llama-cpp-python", "gguf"]) == {"llama-cpp-python": "0.3"}
 
 
 def test_one_that_fails_is_not_there_and_stops_no_other(
@@ -80,6 +125,18 @@ def test_every_peer_has_what_it_runs_from(name: str) -> None:
 @pytest.mark.parametrize("file", PEER_FILES, ids=lambda file: file.stem)
 def test_an_adapter_is_short(file: Path) -> None:
     assert len(file.read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_who_cannot_choose_a_device_refuses_another(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(folder=tmp_path, threads=1, device="cuda")
+    monkeypatch.setattr(Setting, "source", lambda *_: tmp_path)
+    monkeypatch.setattr(Setting, "_python", lambda *_: tmp_path)
+    if name.startswith(("ours", "transformers")):
+        assert setting.arguments(name)["device"] == "cuda" and setting.on_cpu().arguments(name)["device"] == "cpu"
+    else:
+        with pytest.raises(NotInstalled, match="on cpu only"):
+            setting.arguments(name)
 
 
 def test_a_peer_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.floors import decode_bytes, encode_ops, floor_ms, head_weights, layer_weights, prefill_ops
+from benchmarks.floors import (
+    Need,
+    Shape,
+    decode_bytes,
+    encode_ops,
+    head_weights,
+    layer_weights,
+    patches_of,
+    prefill_ops,
+    project_ops,
+)
 from benchmarks.limits import Limits
 from benchmarks.scaled import of_all_layers
 from benchmarks.shapes import QWEN2_0_5B, QWEN2_7B, SO400M
@@ -12,6 +22,7 @@ from ovexport.checkpoint import open_checkpoint
 from ovexport.embedded import EMBEDDED_MODEL
 from ovexport.model import LanguageModel
 
+SHAPE = Shape(tower=SO400M, language=QWEN2_0_5B)
 LIMITS = Limits(device="cpu", read_gb_per_s=10, gop_per_s={"fp32": 100, "bf16": 200, "int8": 400})
 
 
@@ -52,10 +63,22 @@ def test_a_step_reads_weights_and_cache() -> None:
 
 @pytest.mark.parametrize(("precision", "rate"), [("fp32", 100), ("bf16", 200), ("int8", 400), ("q4_0", 400)])
 def test_floors_are_of_the_type_that_is_calculated_in(precision: str, rate: float) -> None:
-    found = floor_ms("prefill", 1000, precision, SO400M, QWEN2_0_5B, LIMITS)
+    found = SHAPE.need("prefill", 1000, precision).floor_ms(precision, LIMITS)
     assert found == pytest.approx(prefill_ops(QWEN2_0_5B, 1000) / rate / 1e6)
-    found = floor_ms("decode", 1000, precision, SO400M, QWEN2_0_5B, LIMITS)
+    found = SHAPE.need("decode", 1000, precision).floor_ms(precision, LIMITS)
     assert found == pytest.approx(decode_bytes(QWEN2_0_5B, 1000, precision) / 10e6)
+
+
+def test_a_step_reads_what_the_contestant_says() -> None:
+    """Ours in int4 has a file of 346 MB and keys and values in float32, which its precision's name does not tell."""
+    reads = {"weights": 345.6e6, "per_token": 24576.0}
+    found = SHAPE.need("decode", 1000, "int4", reads)
+    assert found == Need(bytes=345.6e6 + 24.576e6)
+    assert found.bytes > 1.2 * SHAPE.need("decode", 1000, "int4").bytes
+
+
+def test_projecting_takes_two_layers_a_patch() -> None:
+    assert project_ops(SO400M, QWEN2_0_5B, 2) == 2 * 2 * patches_of(SO400M) * (1152 * 896 + 896 * 896)
 
 
 def test_a_device_without_integer_rate_is_measured_by_what_it_has() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -47,6 +48,34 @@ def test_an_error_has_its_traceback_and_ends_nothing(worker: Worker) -> None:
 def test_the_end_of_the_process_is_told(worker: Worker) -> None:
     with pytest.raises(WorkerFailed, match="ended with 7"):
         worker.ask("prefill", tokens=1)
+
+
+def test_a_request_to_a_dead_process_says_so_and_closing_it_does_no_harm() -> None:
+    """What could not be written is still in the buffer when the pipe is closed."""
+    with pytest.raises(WorkerFailed, match="ended with 7"), Worker(threads=1) as opened:
+        opened.start(FAKE, threads=1)
+        with pytest.raises(WorkerFailed):
+            opened.ask("prefill", tokens=1)
+        opened.ask("encode", tiles=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no such call")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_keeps_to_as_many_cores_as_threads(threads: int) -> None:
+    mine = os.sched_getaffinity(0)
+    with Worker(threads=threads) as opened:
+        assert opened.run(FAKE, "cores") == sorted(mine)[:threads]
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_a_peak_is_of_what_follows_its_start(worker: Worker) -> None:
+    worker.run(FAKE, "touch", megabytes=300)
+    high_mb = worker.peak_mb()
+    if not worker.start_peak():
+        pytest.skip("this kernel does not set the mark back")
+    assert worker.peak_mb() < high_mb - 200
+    worker.run(FAKE, "touch", megabytes=100)
+    assert worker.peak_mb() < high_mb - 100
 
 
 def test_a_module_may_prepare_without_a_contestant() -> None:
