@@ -23,6 +23,7 @@ from benchmarks.floors import Shape
 from benchmarks.limits import Limits, apart, best_of
 from benchmarks.machine import describe, versions
 from benchmarks.peers.table import PEERS
+from benchmarks.pictures import WHO
 from benchmarks.plots import draw
 from benchmarks.report import Report
 from benchmarks.setting import Setting
@@ -44,12 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=args.device,
     )
     out = args.out or args.folder / "report"
-    for report in run(setting, args.parts or PARTS, args.peers or list(PEERS)):
+    for report in run(setting, args.parts or PARTS, args.peers or peers_on(args.device)):
         report.write(out)  # each time, so that an hour is not lost to its last minute
     draw(report, out)
     print(report.as_markdown())
     tell(f"written to {out}")
     return 1 if report.failed else 0
+
+
+def peers_on(device: str) -> list[str]:
+    return [name for name, peer in PEERS.items() if device in peer.devices]
 
 
 def run(setting: Setting, parts: Sequence[str], peers: Sequence[str]) -> Iterator[Report]:
@@ -86,14 +91,14 @@ def _pictures(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Re
 
 
 def _curves(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Report]:
-    for curve in curves.measure(setting, "ours int4", few(setting), tell):
+    for curve in curves.measure(setting, WHO[setting.device][0], few(setting), tell):
         report = replace(report, curves=[*report.curves, curve])
         yield report
 
 
 def _scaled(setting: Setting, _: Sequence[str], report: Report) -> Iterator[Report]:
     tell("the 7B shape")
-    yield replace(report, scaled=scaled.measure(setting))
+    yield replace(report, scaled=scaled.measure(setting, WHO[setting.device][0]))
 
 
 _PARTS = {"speed": _speed, "pictures": _pictures, "curves": _curves, "scaled": _scaled}

@@ -107,7 +107,7 @@ def reference_outputs(setting: Setting) -> Outputs:
     """Of transformers in float32 on the CPU, kept beside the bundles for as long as weights and library are these."""
     file = setting.folder / "reference" / f"{_reference_key(setting)}.npz"
     if not file.exists():
-        with setting.on_cpu().worker(REFERENCE) as worker:
+        with setting.on("cpu").worker(REFERENCE) as worker:
             outputs = outputs_of(worker)
         _write(outputs, file)
     with np.load(file) as kept:

@@ -12,16 +12,16 @@ BUILDING = ("ovexport/graphs", "ovexport/precision", "ovexport/model", "engines/
 
 
 @cache
-def build(checkpoint: Path | None, target: Path, precision: str) -> Path:
-    """A bundle at `target`, built unless a current one is there; the checkpoint is the embedded model if None.
+def build(checkpoint: Path | None, folder: Path, precision: str, target: str = "ort") -> Path:
+    """A bundle in `folder`, built unless a current one is there; the checkpoint is the embedded model if None.
 
     Looked at once per process, so that all of a run is measured on the same bundle.
     """
-    if not is_current(target / "manifest.json", checkpoint):
+    if not is_current(folder / "manifest.json", checkpoint):
         command = [sys.executable, "-m", "ovexport.cli", "build", *([str(checkpoint)] if checkpoint else [])]
-        command += ["-o", str(target), "--precision", precision, "--verify", "off", "-q", "--force"]
+        command += ["-o", str(folder), "--precision", precision, "--target", target, "--verify", "off", "-q", "--force"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return target
+    return folder
 
 
 def is_current(made: Path, checkpoint: Path | None = None) -> bool:

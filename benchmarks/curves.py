@@ -34,7 +34,8 @@ WORK_OF = {"prefill": "tokens"}  # the series over which a stage's exponent is; 
 LONG_S, LONG_ROUNDS = 60.0, 2  # a point that takes longer has only so many rounds, as all must be done within an hour
 WIDE = 0.3  # of the median: quartiles further apart than that are told
 CONTEXT = "context"
-PEER_OF_CONTEXT = "llama.cpp Q4_0"  # transformers where it is not installed
+PEER_OF_CONTEXT = "llama.cpp Q4_0"
+OTHER_PEER = {"cpu": REFERENCE, "cuda": "transformers fp16"}  # where that is not installed, or not measured
 
 Found = dict[str, list[float]]  # values of a point's rounds by series
 
@@ -90,7 +91,7 @@ def measure(setting: Setting, ours: str, rounds: int, tell: Tell) -> Iterator[Cu
             worker.start(LOADS, **setting.arguments(ours))
             agreed(worker, ours, reference)
             yield curve(ran(setting, ours, worker), name, x_name, xs, ask, worker, rounds)
-    peer = PEER_OF_CONTEXT if has_peer(setting) else REFERENCE
+    peer = PEER_OF_CONTEXT if has_peer(setting) else OTHER_PEER[setting.device]
     tell(f"cost over tokens of context, beside {peer}")
     yield from over_context(setting, [ours, peer], rounds)
 

@@ -18,7 +18,10 @@ from benchmarks.worker import Worker
 
 SIZE_PX = (640, 480)
 STAGES = ("preprocess", "encode", "project", "prefill")
-WHO = ("ours int4", "ours fp32", "transformers", "transformers bf16")
+WHO = {
+    "cpu": ("ours int4", "ours fp32", "transformers", "transformers bf16"),
+    "cuda": ("ours fp16", "transformers fp16", "transformers eager fp16"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,9 @@ class Answer(Ran):
     open_ms: Spread
 
 
-def answers(setting: Setting, rounds: int, shape: Shape, tell: Tell, who: Sequence[str] = WHO) -> list[Answer]:
+def answers(setting: Setting, rounds: int, shape: Shape, tell: Tell, who: Sequence[str] = ()) -> list[Answer]:
     """All in turns. Raises Disagrees."""
+    who = who or WHO[setting.device]
     tell("picture to first token: comparing outputs")
     check(setting, who)
     image = str(write_picture(setting.folder / "picture.png", *SIZE_PX))

@@ -42,8 +42,8 @@ class Setting:
         """Of bundles and conversions: two folders that are both called "checkpoint" are not the same weights."""
         return f"{self.checkpoint.resolve().name}-{self.weights_key()}" if self.checkpoint else self.shape
 
-    def on_cpu(self) -> Setting:
-        return dataclasses.replace(self, device="cpu")
+    def on(self, device: str) -> Setting:
+        return dataclasses.replace(self, device=device)
 
     def weights(self) -> Path:
         return self.checkpoint or random_checkpoint(self.shape, self.folder)
@@ -53,14 +53,15 @@ class Setting:
         files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self._weight_files()]
         return sha256(repr(files).encode()).hexdigest()[:12]
 
-    def bundle(self, precision: str) -> Path:
-        return build(self.weights(), self.folder / f"{self.name}-{precision}", precision)
+    def bundle(self, precision: str, target: str = "ort") -> Path:
+        suffix = "" if target == "ort" else f"-{target}"
+        return build(self.weights(), self.folder / f"{self.name}-{precision}{suffix}", precision, target)
 
     def source(self, name: str) -> Path:
         """What a contestant opens, made if it is not there yet. Raises NotInstalled."""
         peer = CONTESTANTS[name]
         if peer.source == "bundle":
-            return self.bundle(peer.precision)
+            return self.bundle(peer.precision, peer.target)
         return self.weights() if peer.source == "checkpoint" else self._converted(name)
 
     def arguments(self, name: str) -> dict[str, Any]:
@@ -69,7 +70,8 @@ class Setting:
         self._python(peer)
         if self.device not in peer.devices:
             raise NotInstalled(f"{name} is measured on {', '.join(peer.devices)} only")
-        device = {"device": self.device} if len(peer.devices) > 1 else {}
+        told = peer.devices[self.device]
+        device = {"device": told} if told else {}
         return {"folder": str(self.source(name)), "threads": self.threads, **device, **peer.options}
 
     def process(self, name: str) -> Worker:

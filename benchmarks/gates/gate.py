@@ -44,6 +44,7 @@ class Gate:
     measure: Callable[[Setting], Measured]
     at_least: float | None = None
     at_most: float | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         assert (self.at_least is None) != (self.at_most is None)

@@ -56,8 +56,8 @@ def prefill(setting: Setting, peer: str) -> Measured:
     return against(setting, OURS, peer, "prefill", tokens=1000)
 
 
-def decode(setting: Setting, peer: str) -> Measured:
-    return against(setting, OURS, peer, "decode", 3 * setting.rounds, context=1000, steps=STEPS)
+def decode(setting: Setting, peer: str, ours: str = OURS) -> Measured:
+    return against(setting, ours, peer, "decode", 3 * setting.rounds, context=1000, steps=STEPS)
 
 
 def copy(setting: Setting, peer: str) -> Measured:
@@ -84,16 +84,18 @@ def context(setting: Setting, long: int, short_one: int = 500) -> Measured:
     return Measured.of(slower, detail_ms(spread(found[str(long)]), spread(found[str(short_one)])), rounds, versions)
 
 
-def first_token(setting: Setting, peer: str) -> Measured:
-    """From a file of 640 x 480 pixels to the first token; both have read the same number of tokens then."""
-    image = str(write_picture(setting.folder / "picture.png", 640, 480))
-    with opened(setting, OURS) as mine, opened(setting, peer) as theirs:
+def first_token(
+    setting: Setting, peer: str, ours: str = OURS, size_px: tuple[int, int] = (640, 480), rounds: int = 0
+) -> Measured:
+    """From a file of so many pixels to the first token; both have read the same number of tokens then."""
+    image = str(write_picture(setting.folder / f"picture-{size_px[0]}.png", *size_px))
+    with opened(setting, ours) as mine, opened(setting, peer) as theirs:
         ids = mine.ask("prompt_ids", image=image)
         turns = {
-            OURS: lambda: float(mine.ask("answer", image=image, ids=ids)["first_token"]),
+            ours: lambda: float(mine.ask("answer", image=image, ids=ids)["first_token"]),
             peer: lambda: float(theirs.ask("answer", image=image, ids=ids)["first_token"]),
         }
-        return compared(turns, {OURS: mine, peer: theirs}, setting.rounds // 2, f", {len(ids)} tokens")
+        return compared(turns, {ours: mine, peer: theirs}, rounds or setting.rounds // 2, f", {len(ids)} tokens")
 
 
 def preprocess(setting: Setting, peer: str) -> Measured:

@@ -10,6 +10,7 @@ from benchmarks.peers.table import REFERENCE
 
 LLAMA_CPP, GENAI = "llama.cpp Q4_0", "onnxruntime-genai int4"
 TRANSFORMERS = f"{REFERENCE} fp32"
+SDPA_FP16, EAGER_FP16 = "transformers fp16", "transformers eager fp16"
 
 GATES: dict[str, Gate] = {
     "encode": Gate(
@@ -137,5 +138,34 @@ GATES: dict[str, Gate] = {
         against="its source",
         measure=partial(processes.build_peak, shape="7b-2-layers"),
         at_most=2.2,
+    ),
+    # For lack of a GPU none of these has been measured yet.
+    "decode-cuda": Gate(
+        what="decode at 1,000 tokens in fp16 on CUDA, times faster",
+        against=EAGER_FP16,
+        measure=partial(speed.decode, ours="ours fp16", peer=EAGER_FP16),
+        at_least=3.0,
+        device="cuda",
+    ),
+    "decode-tensorrt": Gate(
+        what="the same by TensorRT",
+        against=EAGER_FP16,
+        measure=partial(speed.decode, ours="ours fp16 tensorrt", peer=EAGER_FP16),
+        at_least=3.0,
+        device="cuda",
+    ),
+    "first-token-cuda": Gate(
+        what="picture of 1,024 x 768 to first token in fp16 on CUDA, times faster",
+        against=SDPA_FP16,
+        measure=partial(speed.first_token, ours="ours fp16", peer=SDPA_FP16, size_px=(1024, 768), rounds=20),
+        at_least=2.0,
+        device="cuda",
+    ),
+    "first-token-tensorrt": Gate(
+        what="the same by TensorRT",
+        against=SDPA_FP16,
+        measure=partial(speed.first_token, ours="ours fp16 tensorrt", peer=SDPA_FP16, size_px=(1024, 768), rounds=20),
+        at_least=2.0,
+        device="cuda",
     ),
 }

@@ -8,6 +8,9 @@ from typing import Literal
 
 ALL_LOGITS = "gives the logits of all positions of a prompt, of which a floor counts one"
 Source = Literal["bundle", "checkpoint", "parts"]
+Devices = Mapping[str, str]
+CPU: Devices = {"cpu": "cpu"}
+CUDA: Devices = {"cuda": "cuda"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,8 @@ class Peer:
     options: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""  # for the page: what is not a default
     notes: str = ""  # for the page: what it does beyond the work that floors count
-    devices: tuple[str, ...] = ("cpu",)  # that the adapter knows
+    devices: Devices = field(default_factory=lambda: {"cpu": ""})  # measured on: what `start` is told, if anything
+    target: str = "ort"  # of its bundle
     libraries: tuple[str, ...] = ()  # that convert its files, which are made again by other versions
 
     @property
@@ -31,7 +35,7 @@ class Peer:
         return f"benchmarks.peers.{self.module}"
 
 
-def _transformers(dtype: str, precision: str, attention: str, *against: str) -> Peer:
+def _transformers(dtype: str, precision: str, attention: str, *against: str, devices: Devices = CPU) -> Peer:
     return Peer(
         module="transformers",
         precision=precision,
@@ -39,7 +43,7 @@ def _transformers(dtype: str, precision: str, attention: str, *against: str) -> 
         against=against,
         options={"dtype": dtype, "attention": attention},
         settings=f"{attention} attention, logits of the last token only, its own cache",
-        devices=("cpu", "cuda"),
+        devices=devices,
     )
 
 
@@ -77,9 +81,14 @@ def _openvino(called: str, **options: str) -> Peer:
     )
 
 
+def _ours(precision: str, devices: Devices, target: str = "ort") -> Peer:
+    return Peer(module="ours", precision=precision, source="bundle", against=(), devices=devices, target=target)
+
+
 OURS = {
-    f"ours {precision}": Peer(module="ours", precision=precision, source="bundle", against=(), devices=("cpu", "cuda"))
-    for precision in ("int4", "int8", "fp32")
+    **{f"ours {precision}": _ours(precision, CPU) for precision in ("int4", "int8", "fp32")},
+    **{f"ours {precision}": _ours(precision, CUDA) for precision in ("fp16", "bf16")},
+    "ours fp16 tensorrt": _ours("fp16", {"cuda": "tensorrt"}, target="tensorrt"),
 }
 REFERENCE = "transformers"
 PEERS: dict[str, Peer] = {
@@ -87,6 +96,9 @@ PEERS: dict[str, Peer] = {
     "transformers eager": _transformers("float32", "fp32", "eager", "fp32"),
     "transformers bf16": _transformers("bfloat16", "bf16", "sdpa", "int8"),
     "transformers eager bf16": _transformers("bfloat16", "bf16", "eager", "int8"),
+    "transformers fp16": _transformers("float16", "fp16", "sdpa", "fp16", "fp16 tensorrt", devices=CUDA),
+    "transformers eager fp16": _transformers("float16", "fp16", "eager", "fp16", "fp16 tensorrt", devices=CUDA),
+    "transformers bf16 on CUDA": _transformers("bfloat16", "bf16", "sdpa", "bf16", devices=CUDA),
     "optimum-onnx": Peer(
         module="optimum_onnx",
         precision="fp32",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def test_json(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "-m", str(tiny_bundle), "--seconds", "0.1", "--json", "-q"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {"model", "precision", "engine", "threads", "load_ms", "memory_mb", "stages", "versions"} <= set(told)
+    assert 1 <= told["threads"] <= (os.cpu_count() or 1)  # what is taken where nothing is asked for
     for stage in told["stages"]:
         assert 0 < stage["low_ms"] <= stage["ms"] <= stage["high_ms"] and stage["rounds"] >= 1
 

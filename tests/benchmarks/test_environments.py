@@ -128,15 +128,17 @@ def test_an_adapter_is_short(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
-def test_who_cannot_choose_a_device_refuses_another(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_measured_on_its_devices_only(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(folder=tmp_path, threads=1, device="cuda")
     monkeypatch.setattr(Setting, "source", lambda *_: tmp_path)
     monkeypatch.setattr(Setting, "_python", lambda *_: tmp_path)
-    if name.startswith(("ours", "transformers")):
-        assert setting.arguments(name)["device"] == "cuda" and setting.on_cpu().arguments(name)["device"] == "cpu"
-    else:
-        with pytest.raises(NotInstalled, match="on cpu only"):
-            setting.arguments(name)
+    devices = CONTESTANTS[name].devices
+    for device in ("cpu", "cuda"):
+        if device in devices:
+            assert setting.on(device).arguments(name).get("device", "") == devices[device]
+        else:
+            with pytest.raises(NotInstalled, match=f"on {next(iter(devices))} only"):
+                setting.on(device).arguments(name)
 
 
 def test_a_peer_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
