@@ -51,6 +51,7 @@ class Engine(Protocol):
 
     name: str
     tile_batch_bytes: int  # activations of tiles beyond which more tiles in one run are no faster, only larger
+    tower_tiles: int | None  # that a run takes whose memory was set aside when the engine was loaded; None: none was
     best_is_cheap: bool  # decode_best copies no logits from the device; where False, it is as dear as decode
     context_tokens: int  # most tokens of one conversation: the model's, or fewer where memory is set aside for them
 

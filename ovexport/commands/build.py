@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
         print(report.table())
     else:
         terminal.note("warning", "not compared with PyTorch (--verify off)")
-    print(f"{_next_step(args.target, shlex.quote(str(built.path)))}\nbundle    {built.path}")
+    print(f"{_next_steps(args.target, built.path)}\nbundle    {built.path}")
 
 
 def _check_verify(args: argparse.Namespace) -> None:
@@ -75,10 +75,15 @@ def _check_verify(args: argparse.Namespace) -> None:
         )
 
 
-def _next_step(target: str, folder: str) -> str:
-    on_device = f"on the device: ovrun image.jpg -m {folder} --device tensorrt   (builds its engines the first time)"
-    return {
-        "ort": f"try       ovrun image.jpg -m {folder}",
-        "tensorrt": f"to do     copy the folder to the device, then {on_device}",
-        "all": f"try       ovrun image.jpg -m {folder}\nto do     {on_device}",
-    }[target]
+def _next_steps(target: str, bundle: Path) -> str:
+    here, there = shlex.quote(str(bundle)), shlex.quote(f"bundles/{bundle.name}")
+    runs_here = f"try       ovrun image.jpg -m {here}"
+    on_device = f"""\
+to do     for TensorRT, the steps of docs/tensorrt.md:
+          rsync -a {here} DEVICE:bundles/
+          and on the device, the plugin from the sources, what is missing, the engines (minutes), an answer:
+          cmake --preset cuda -S kernels -DTENSORRT_INCLUDE_DIR=... && cmake --build build/kernels/cuda
+          ovrun doctor --device tensorrt
+          python -m ovengines.tensorrt {there}
+          ovrun image.jpg -m {there} --device tensorrt"""
+    return {"ort": runs_here, "tensorrt": on_device, "all": f"{runs_here}\n{on_device}"}[target]

@@ -187,7 +187,16 @@ def test_for_tensorrt_it_says_what_is_left_to_do(
     """No TensorRT here, and no GPU: the bundle is written and compared, the engines are the device's business."""
     outcome = ovexport("build", checkpoint, "-o", out / "b", "--precision", precision, "--target", "tensorrt")
     assert outcome.code == 0, outcome.err
-    assert "to do" in outcome.out and "--device tensorrt" in outcome.out and str(out / "b") in outcome.out
+    assert f"rsync -a {out / 'b'} DEVICE:bundles/" in outcome.out
+    on_device = outcome.out.partition("on the device")[2].partition("\nbundle ")[0]
+    for command in (
+        "cmake --build build/kernels/cuda\n",
+        "ovrun doctor --device tensorrt\n",
+        "python -m ovengines.tensorrt bundles/b\n",
+        "ovrun image.jpg -m bundles/b --device tensorrt",
+    ):
+        assert command in on_device
+    assert str(out) not in on_device, "the device has other folders"
     manifest = json.loads((out / "b" / "manifest.json").read_text())
     assert [(g["role"], g["target"]) for g in manifest["graphs"]] == [
         (role, "trt") for role in ("vision", "projector", "decoder")

@@ -148,6 +148,7 @@ class FakeEngine:
     name = "fake-cpu"
     best_is_cheap = False
     tile_batch_bytes = 1 << 40
+    tower_tiles: int | None = None
 
     def __init__(self, model: ModelSpec) -> None:
         self.model = model

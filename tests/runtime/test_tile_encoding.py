@@ -68,6 +68,16 @@ def test_a_batch_has_a_tile_however_small_the_bound(monkeypatch: pytest.MonkeyPa
     assert set(engine.batches) == {1} and len(engine.batches) == len(view.pixels_TCHW)
 
 
+def test_an_engine_that_was_built_for_so_many_tiles_gets_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their activations have had their memory since then; the limit is for those who take it as they go."""
+    monkeypatch.setenv("OV_MAX_TILE_BATCH_BYTES", "1")
+    engine = FakeEngine(MODEL)
+    engine.tower_tiles = 3
+    view = make_view(_noise(np.random.default_rng(1), 80, 80), GEOMETRY, alone=True)
+    encode_tiles(engine, [view], MODEL)
+    assert max(engine.batches) == 3 and sum(engine.batches) == len(view.pixels_TCHW) > 3
+
+
 def test_estimate_at_the_real_shape() -> None:
     geometry = dataclasses.replace(GEOMETRY, image_size_px=384)
     model = dataclasses.replace(MODEL, vision_hidden=1152, geometry=geometry)

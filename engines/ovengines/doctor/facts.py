@@ -6,14 +6,14 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from ovengines.cuda.info import device_info, driver_version
 from ovengines.cuda.library import cuda_runtime
 from ovengines.doctor.jetson import jetson_model, power_mode
-from ovengines.doctor.libraries import cudnn_version, tensorrt_version
+from ovengines.doctor.libraries import cuda_libraries, cudnn_version, tensorrt_version
 from ovengines.errors import OVError
 
 ABSENT = "none"
@@ -87,6 +87,26 @@ def _cuda() -> str | None:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
+def _cuda_libraries() -> str | None:
+    """ "CUDA 13: cublas, ...": those of the CUDA that ONNX Runtime was built with, else of the one that is here."""
+    version = (_onnxruntime_cuda() if find_spec("onnxruntime") else None) or _cuda()
+    if version is None:
+        return None
+    major = int(version.split(".")[0])
+    found = cuda_libraries(major)
+    return f"CUDA {major}: {', '.join(found)}" if found else None
+
+
+def _onnxruntime_cuda() -> str | None:
+    """ "12.8"; None for a package that knows no CUDA, or does not say which."""
+    from ovengines.onnxruntime.presence import providers
+
+    if "CUDAExecutionProvider" not in providers():
+        return None
+    build = import_module("onnxruntime.capi.build_and_package_info")
+    return getattr(build, "cuda_version", None) or None
+
+
 def _onnxruntime() -> str | None:
     if not find_spec("onnxruntime"):
         return None
@@ -104,6 +124,11 @@ def _tensorrt_package() -> str | None:
     return None
 
 
+def _tensorrt_libraries() -> str | None:
+    package = _tensorrt_package()
+    return tensorrt_version(int(package.split(".")[0]) if package else None)
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "system": _system,
     "processor": _processor,
@@ -113,8 +138,9 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "GPU": _gpu,
     "NVIDIA driver": _driver,
     "CUDA runtime": _cuda,
+    "CUDA libraries": _cuda_libraries,
     "cuDNN": cudnn_version,
-    "TensorRT libraries": tensorrt_version,
+    "TensorRT libraries": _tensorrt_libraries,
     "TensorRT for Python": _tensorrt_package,
     "ONNX Runtime": _onnxruntime,
 }

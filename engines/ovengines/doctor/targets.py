@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ovengines.cuda.library import HINT as CUDA_HINT
 from ovengines.doctor.facts import ABSENT, Fact
+from ovengines.doctor.libraries import CUDA_LIBRARIES
 from ovengines.errors import OVError
 from ovengines.tensorrt.presence import PLUGIN_HINT, find_plugin, install_hint
 
@@ -44,7 +45,7 @@ def targets(facts: list[Fact]) -> list[Target]:
     known = {fact.name: fact.value for fact in facts}
     return [
         Target(device="cpu", needs=(_provider(known, "CPU", "pip install 'ovexport[cpu]'"),)),
-        Target(device="cuda", needs=(*_gpu(known), _provider(known, "CUDA", _gpu_runtime(known)), _cudnn(known))),
+        Target(device="cuda", needs=(*_gpu(known), *_cuda_provider(known))),
         Target(device="tensorrt", needs=(*_gpu(known), *_tensorrt(known))),
     ]
 
@@ -70,23 +71,43 @@ def _gpu_runtime(known: Mapping[str, str]) -> str:
     return f"{remove}pip install 'ovexport[gpu]'"
 
 
-def _cudnn(known: Mapping[str, str]) -> Need:
-    there = known["cuDNN"].startswith("9.")
-    return Need(name="cuDNN 9", there=there, command="pip install nvidia-cudnn-cu13   (CUDA 12: nvidia-cudnn-cu12)")
+def _cuda_provider(known: Mapping[str, str]) -> tuple[Need, ...]:
+    found = known["CUDA libraries"].partition(": ")[2].split(", ")
+    lacking = [f"lib{name}" for name in CUDA_LIBRARIES if name not in found]
+    is_jetson = known["Jetson"] != ABSENT
+    command = "sudo apt install nvidia-jetpack" if is_jetson else "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    return (
+        _provider(known, "CUDA", _gpu_runtime(known)),
+        Need(name=f"CUDA libraries ({', '.join(lacking) or 'all'})", there=not lacking, command=command),
+        Need(name="cuDNN 9", there=known["cuDNN"].startswith("9."), command=command),
+    )
 
 
 def _tensorrt(known: Mapping[str, str]) -> tuple[Need, ...]:
     package, libraries = known["TensorRT for Python"], known["TensorRT libraries"]
     return (
         Need(name="TensorRT for Python", there=package != ABSENT, command=install_hint()),
-        Need(name="TensorRT libraries", there=libraries != ABSENT, command=install_hint()),
-        Need(name="plugin of ovkernels", there=_plugin(libraries), command=PLUGIN_HINT),
+        _tensorrt_libraries(package, libraries),
+        Need(name="plugin of ovkernels", there=_plugin(known), command=PLUGIN_HINT),
     )
 
 
-def _plugin(libraries: str) -> bool:
+def _tensorrt_libraries(package: str, libraries: str) -> Need:
+    """Of the version of the Python package, which is what our engines call."""
+    name, wanted = "TensorRT libraries", package.split(".")[:2]
+    is_other = ABSENT not in (package, libraries) and libraries.split(".")[:2] != wanted
+    if is_other:
+        name = f"{name} {'.'.join(wanted)}, the version of its Python package (there is {libraries})"
+    return Need(name=name, there=libraries != ABSENT and not is_other, command=install_hint())
+
+
+def _plugin(known: Mapping[str, str]) -> bool:
+    """Whether there is one for the TensorRT of the Python package, which is what our engines call."""
+    versions = (known["TensorRT for Python"], known["TensorRT libraries"])
+    tensorrt = next((version for version in versions if version != ABSENT), "10")
+    cuda = known["CUDA runtime"] if known["CUDA runtime"] != ABSENT else "13"
     try:
-        find_plugin(int(libraries.split(".")[0]) if libraries != ABSENT else 10)
+        find_plugin(int(tensorrt.split(".")[0]), int(cuda.split(".")[0]))
     except OVError:
         return False
     return True

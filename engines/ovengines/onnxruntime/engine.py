@@ -47,6 +47,7 @@ class OnnxRuntimeEngine:
         self.context_tokens = bundle.manifest.model.max_positions
         self.best_is_cheap = not place.is_host
         self.tile_batch_bytes = place.tile_batch_bytes
+        self.tower_tiles: int | None = None
         self._place = place
         self._decoder_role = decoder or best_decoder(bundle.manifest, ort.__version__, place.decoders)
         graph = bundle.manifest.graph(self._decoder_role, "ort")

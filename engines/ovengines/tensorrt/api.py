@@ -1,6 +1,6 @@
 """Where the versions of TensorRT's Python API differ, and the one logger. All else is the same from 10.3 to 11.4.
 
-Checked against the real bindings of several versions by tests/engines/tensorrt/test_api.py.
+Checked against the real bindings of several versions by tests/engines/tensorrt/test_tensorrt_api.py.
 """
 
 from __future__ import annotations

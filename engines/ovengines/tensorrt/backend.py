@@ -99,6 +99,7 @@ class Backend(Protocol):
     """TensorRT on one device."""
 
     version: str
+    cuda_major: int  # the newest CUDA that the driver serves
 
     @property
     def device(self) -> Device: ...

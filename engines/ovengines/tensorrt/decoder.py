@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ovengines.engine import Best, Float32, Int64, best_rows
 from ovengines.tensorrt.backend import Device, Plan
@@ -36,6 +37,7 @@ class Decoder:
 
     def new_cache(self, capacity: int, slots: int) -> DeviceKVCache:
         """As much of `capacity` as the engine was built for."""
+        self._stepper.reserve(slots)
         return DeviceKVCache(
             self._device,
             planes=self.spec.planes,
@@ -77,6 +79,21 @@ class Decoder:
         self._append(cache, chunks, slots, (self._ids, self._sums))
         return best_rows(self._ids.rows_BK, np.isfinite(self._sums.rows_BK))
 
+    def decode_all(
+        self,
+        cache: DeviceKVCache,
+        ids_BS: Int64,
+        *,
+        logits_index_BK: Int64,
+        embed_index_BS: Int64 | None = None,
+        image_embeds_TD: Float32 | None = None,
+        least_past: int = 0,
+    ) -> tuple[Float32, NDArray[np.int32], Float32]:
+        """Copies of the logits [B, K, V], the likeliest tokens [B, K] and the sums [B, K] of one run: for the gate."""
+        chunks = _chunks(ids_BS, embed_index_BS, image_embeds_TD, logits_index_BK, self.spec.hidden)
+        self._append(cache, chunks, None, (self._logits, self._ids, self._sums), least_past=least_past)
+        return self._logits.rows_BK.copy(), self._ids.rows_BK.copy(), self._sums.rows_BK.copy()
+
     def _append(
         self,
         cache: DeviceKVCache,
@@ -94,7 +111,6 @@ class Decoder:
         for result in results:
             result.begin(len(numbers), num_rows)
         if by_step and new_tokens == 1 and num_rows <= 1:
-            self._stepper.reserve(len(numbers))
             for side, (slot, chunk) in enumerate(zip(numbers, chunks, strict=True)):
                 self._stepper.step(side, cache, slot, chunk, results if num_rows else (), least_past=least_past)
             self._device.synchronize()

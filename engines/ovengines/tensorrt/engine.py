@@ -5,6 +5,7 @@ Engines are loaded when first needed, and built where none fits, which takes min
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -29,7 +30,8 @@ class TensorRTEngine:
     """See `ovengines.engine.Engine`."""
 
     best_is_cheap = True
-    tile_batch_bytes = 8 << 30  # the tower cuts what it is given to what its engine was built for
+    tile_batch_bytes = 8 << 30  # not what decides: see tower_tiles
+    tower_tiles: int | None
 
     def __init__(
         self,
@@ -40,9 +42,10 @@ class TensorRTEngine:
         build: bool = True,
         force: bool = False,
         progress: Progress | None = None,
+        elsewhere: Callable[[str, Progress], None] | None = None,
     ) -> None:
         """`recipe` names one, or a file of one's own. Without `build` an engine that is not there is an error; with
-        `force` even one that is there is built anew.
+        `force` even one that is there is built anew. For `elsewhere` see Workshop.
 
         Raises:
             OVError: BUNDLE_INVALID for a bundle without graphs for TensorRT, USAGE for a wrong recipe.
@@ -53,15 +56,22 @@ class TensorRTEngine:
         self.bundle = bundle
         self.name = "tensorrt"
         self.context_tokens = min(chosen.context_tokens, bundle.manifest.model.max_positions)
-        self._workshop = Workshop(bundle=bundle, backend=backend, recipe=chosen, force=force)
-        self._build = build
+        self._workshop = Workshop(
+            bundle=bundle, backend=backend, recipe=chosen, may_build=build, force=force, elsewhere=elsewhere
+        )
+        self.tower_tiles = self._workshop.bounds.tower_tiles
         self._progress = progress or (lambda what, done, total: None)
         self._stages: dict[str, Stage] = {}
 
+    def build(self, *roles: str) -> None:
+        """Have the engines of these roles built and stored where none fits, without loading them."""
+        self._workshop.provide(roles, self._progress)
+
     def load(self, *roles: str) -> None:
-        for role in roles:
-            if role not in self._stages:
-                self._stages[role] = self._workshop.open_stage(role, build=self._build, progress=self._progress)
+        missing = [role for role in dict.fromkeys(roles) if role not in self._stages]
+        self.build(*missing)  # all of them first: a build takes the memory that loaded engines would hold
+        for role in missing:
+            self._stages[role] = self._workshop.open_stage(role, self._progress)
 
     def encode(self, pixels_NCHW: Float32) -> Float32:
         return self._stage("vision", Tower).encode(pixels_NCHW)

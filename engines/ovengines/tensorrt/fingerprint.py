@@ -76,6 +76,10 @@ def fingerprint(
     )
 
 
+def device_name(info: DeviceInfo) -> str:
+    return f"{info.name} ({info.sm})"
+
+
 def differences(built: Mapping[str, str], wanted: Fingerprint) -> list[tuple[str, str, str]]:
     """(ingredient, value when built, value here) of all that differ, in the order of the fields."""
     here = dataclasses.asdict(wanted)
@@ -100,7 +104,7 @@ def _gpu(info: DeviceInfo, recipe: Recipe) -> str:
         return "a GPU of Ampere or later"
     if recipe.hardware_compatibility == "same_compute_capability":
         return info.sm
-    return f"{info.name} ({info.sm})"
+    return device_name(info)
 
 
 def _options(recipe: Recipe) -> str:

@@ -24,7 +24,9 @@ class NativeBackend:
     def __init__(self) -> None:
         """Raises OVError (MISSING_DEPENDENCY) where CUDA is missing or there is no GPU."""
         self.version = str(trt.__version__)
-        self.device = CudaDevice(cuda_runtime())
+        runtime = cuda_runtime()
+        self.device = CudaDevice(runtime)
+        self.cuda_major = runtime.integer("cudaDriverGetVersion") // 1000
         self._log = Log()
         self._runtime: trt.Runtime = trt.Runtime(self._log)
         self._plugins: set[Path] = set()

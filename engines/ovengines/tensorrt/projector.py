@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ovengines.bundle.manifest import ModelSpec
 from ovengines.engine import Float32
 from ovengines.tensorrt.backend import Device, Plan
 from ovengines.tensorrt.profiles import Bounds
+from ovengines.tensorrt.staged import StagedTensor
 
 Int32 = NDArray[np.int32]
 
@@ -23,44 +25,44 @@ class Projector:
     """A loaded projector engine with the memory for its inputs and outputs."""
 
     def __init__(self, device: Device, plan: Plan, model: ModelSpec, bounds: Bounds) -> None:
-        self._device, self._bounds, self._hidden = device, bounds, model.hidden
+        self._device, self._bounds = device, bounds
         self._scratch = device.allocate(plan.scratch_bytes)
         self._executor = plan.executor(0, self._scratch)
         patches, tokens = model.geometry.patches_per_side**2, bounds.pooled_tokens
-        sizes = {
-            "features": bounds.pooled_tiles * patches * model.vision_hidden,
-            "indices": 4 * tokens,
-            "weights": 4 * tokens,
-            "image_embeds": tokens * model.hidden,
-        }
-        self._memory = {name: device.allocate(4 * values) for name, values in sizes.items()}
-        for name, memory in self._memory.items():
-            self._executor.bind(name, memory.address)
+        stage = partial(StagedTensor, device, self._executor)
+        self._features = stage("features", (bounds.pooled_tiles, patches, model.vision_hidden))
+        self._indices = stage("indices", (tokens, 4), np.int32)
+        self._weights = stage("weights", (tokens, 4))
+        self._embeds = stage("image_embeds", (tokens, model.hidden))
 
     def project(self, features_NPD: Float32, indices_T4: Int32, weights_T4: Float32) -> Float32:
-        """Visual tokens [T, D]. Raises IndexError for a plan that names a row that is not there."""
+        """Visual tokens [T, D], the caller's own. Raises IndexError for a plan that names a row that is not there."""
         num_tiles, patches, _ = features_NPD.shape
         if indices_T4.size and not 0 <= indices_T4.min() <= indices_T4.max() <= num_tiles * patches:
             raise IndexError(f"a plan over {num_tiles} tiles names row {indices_T4.max()} or {indices_T4.min()}")
-        embeds_TD = np.empty((len(indices_T4), self._hidden), np.float32)
+        embeds_TD = np.empty((len(indices_T4), self._embeds.host.shape[1]), np.float32)
         if num_tiles == 0:  # a dummy that no token names
             features_NPD = np.zeros((1, *features_NPD.shape[1:]), np.float32)
         for piece in split_plan(indices_T4, weights_T4, num_tiles, patches, self._bounds):
-            tiles_NPD = features_NPD if piece.tiles is None else features_NPD[piece.tiles]
-            self._run(tiles_NPD, piece, embeds_TD)
+            self._send_features(features_NPD, piece.tiles)
+            self._run(piece)
+            embeds_TD[piece.start : piece.stop] = self._embeds.host[: piece.stop - piece.start]
         return embeds_TD
 
-    def _run(self, features_NPD: Float32, piece: Piece, embeds_TD: Float32) -> None:
-        inputs = {
-            "features": np.ascontiguousarray(features_NPD, np.float32),
-            "indices": np.ascontiguousarray(piece.indices_T4, np.int32),
-            "weights": np.ascontiguousarray(piece.weights_T4, np.float32),
-        }
-        for name, array in inputs.items():
-            self._device.upload(self._memory[name].address, array)
-            self._executor.set_shape(name, array.shape)
+    def _send_features(self, features_NPD: Float32, tiles: NDArray[np.intp] | None) -> None:
+        """Those of `tiles`, or all."""
+        host, numbers = self._features.host, range(len(features_NPD)) if tiles is None else tiles
+        for place, number in enumerate(numbers):
+            host[place] = features_NPD[number]
+        self._features.send(len(numbers))
+
+    def _run(self, piece: Piece) -> None:
+        count = piece.stop - piece.start
+        self._indices.host[:count], self._weights.host[:count] = piece.indices_T4, piece.weights_T4
+        for tensor in (self._indices, self._weights):
+            tensor.send(count)
         self._executor.enqueue()
-        self._device.download(embeds_TD[piece.start : piece.stop], self._memory["image_embeds"].address)
+        self._embeds.fetch(count)
         self._device.synchronize()
 
 

@@ -4,12 +4,16 @@ one upload, one launch, one copy of the new rows into the cache and one download
 The past is rounded up, and what is beyond it hidden by the mask, so that shapes recur; for each rounded past the run is
 captured once per region of the cache. Each rounded past has an executor of its own, as a captured graph holds only
 while its executor's shapes stay. A graph can't hold an address that changes, so new rows go to scratch memory first.
+
+Conversations step in turn, and each may be of another rounded past: as many executors and graphs are kept as there are
+slots, for of fewer each would drive out the one that is needed next. A slot's keys and values take far more memory.
+Executors are made with the cache, never in the loop: one that is not used any more is given the new shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ovengines.errors import OVError
@@ -20,23 +24,22 @@ from ovengines.tensorrt.inputs import Field, InputBlock
 from ovengines.tensorrt.profiles import PAST_STEP, STEP
 from ovengines.tensorrt.results import Result
 
-PASTS_KEPT = 8  # executors; conversations that step in turn are rarely of more lengths
-GRAPHS_KEPT = 16  # per executor: regions
+PASTS_KEPT = 4  # at least, in executors: one conversation that is taken back and goes on differently
+GRAPHS_KEPT = 16  # at least, of any past and region
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 
 @dataclass
 class _Shaped:
-    """An executor whose shapes are settled, and what was captured of it, the least recently used first."""
+    """An executor under the profile STEP, and the region that its past was bound to last."""
 
     executor: Executor
-    graphs: dict[Region, Graph] = field(default_factory=dict)
     bound: Region | None = None
 
 
 class Stepper:
-    """The decoder under its profile STEP. As many steps as the inputs have sides may be asked for before waiting."""
+    """The decoder under its profile STEP. As many steps as were reserved may be asked for before waiting."""
 
     def __init__(
         self, device: Device, plan: Plan, scratch: Memory, spec: DecoderSpec, outputs: Outputs, *, cuda_graphs: bool
@@ -50,11 +53,19 @@ class Stepper:
         self._image = device.allocate(4 * spec.hidden)
         self._row_pitch_bytes = -(-spec.row_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         self._new_rows = device.allocate(spec.planes * self._row_pitch_bytes)
-        self._shaped: dict[int, _Shaped] = {}
+        self._shaped: dict[int, _Shaped] = {}  # by past, the least recently used first
+        self._graphs: dict[tuple[int, Region], Graph] = {}  # by past and region, the least recently used first
+        self._most_graphs = GRAPHS_KEPT
+        self._idle: list[Executor] = []
+        self.reserve(1)
 
-    def reserve(self, sides: int) -> None:
-        """Be ready for so many steps in flight."""
-        self._block.reserve(sides)
+    def reserve(self, slots: int) -> None:
+        """Be ready for steps of so many conversations in flight, each of another past."""
+        self._block.reserve(slots)
+        self._most_graphs = max(self._most_graphs, slots)
+        executors = min(max(PASTS_KEPT, slots), num_rounded_pasts(self._spec.bounds.past_rows))
+        for _ in range(executors - len(self._idle) - len(self._shaped)):
+            self._idle.append(self._new_executor())
 
     def step(
         self,
@@ -95,7 +106,7 @@ class Stepper:
 
     def _run(self, past: int, region: Region) -> None:
         shaped = self._shaped_for(past)
-        if graph := _take_latest(shaped.graphs, region):
+        if graph := _take_latest(self._graphs, (past, region)):
             graph.launch()
             return
         if shaped.bound != region:
@@ -104,8 +115,10 @@ class Stepper:
             shaped.bound = region
         shaped.executor.enqueue()  # the step itself; also what settles the shapes before a capture
         if self._cuda_graphs:
-            self._make_room(shaped.graphs, GRAPHS_KEPT)
-            shaped.graphs[region] = self._capture(shaped.executor)
+            if len(self._graphs) >= self._most_graphs:
+                self._device.synchronize()  # the least recently used may still be running
+                del self._graphs[next(iter(self._graphs))]
+            self._graphs[past, region] = self._capture(shaped.executor)
 
     def _capture(self, executor: Executor) -> Graph:
         try:
@@ -117,23 +130,29 @@ class Stepper:
     def _shaped_for(self, past: int) -> _Shaped:
         if found := _take_latest(self._shaped, past):
             return found
-        self._make_room(self._shaped, PASTS_KEPT)
-        executor = self._plan.executor(STEP, self._scratch)
+        executor = self._idle.pop() if self._idle else self._least_used_executor()
         sizes = {"batch": 1, "sequence": 1, "rows": 1, "image_tokens": 1, "past": past, "total": past + 1}
         set_shapes(executor, self._spec.inputs, sizes)
+        self._shaped[past] = _Shaped(executor=executor)
+        return self._shaped[past]
+
+    def _least_used_executor(self) -> Executor:
+        """Taken from its past, whose graphs go: they hold its shapes."""
+        self._device.synchronize()  # one of them may still be running
+        past = next(iter(self._shaped))
+        self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != past}
+        return self._shaped.pop(past).executor
+
+    def _new_executor(self) -> Executor:
+        """With all bound but the past."""
+        executor = self._plan.executor(STEP, self._scratch)
         for name in ("input_ids", "embed_index", "position_ids", "logits_index", "attention_mask"):
             executor.bind(name, self._block.address(name))
         executor.bind("image_embeds", self._image.address)
         for plane, name in enumerate(self._spec.new_names):
             executor.bind(name, self._new_rows.address + plane * self._row_pitch_bytes)
         self._outputs.bind(executor)
-        self._shaped[past] = _Shaped(executor=executor)
-        return self._shaped[past]
-
-    def _make_room(self, kept: dict[Key, Item], most: int) -> None:
-        if len(kept) >= most:
-            self._device.synchronize()  # it may still be running
-            del kept[next(iter(kept))]
+        return executor
 
 
 def rounded_past(length: int, most: int) -> int:
@@ -143,6 +162,11 @@ def rounded_past(length: int, most: int) -> int:
     """
     step = max(PAST_STEP, 1 << max(0, length.bit_length() - 4))
     return min(most, max(1, -(-length // step)) * step)
+
+
+def num_rounded_pasts(most: int) -> int:
+    """How many values `rounded_past` has within `most`."""
+    return len({rounded_past(length, most) for length in range(0, most + 1, PAST_STEP)})
 
 
 def _take_latest(kept: dict[Key, Item], key: Key) -> Item | None:

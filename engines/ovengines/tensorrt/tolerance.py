@@ -4,7 +4,7 @@ An engine rounds at other places than the ONNX graphs that the limits were measu
 engine keeps within them has not yet been shown on a device. Those of bf16 are fp16's times eight, for it has three bits
 less; they are not measured at all.
 
-Axes: M vectors (patches, visual tokens, positions), D their width.
+Axes: M vectors (patches, visual tokens, positions), D their width; K positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -69,3 +69,25 @@ def measure(actual_MD: NDArray[np.float32], wanted_MD: NDArray[np.float32]) -> E
         rms_error=float(np.linalg.norm(difference) / max(np.linalg.norm(wanted), tiny)),
         cosine_error=float(max(0.0, 1 - cosines_M.min())),
     )
+
+
+def measure_best(ids_K: NDArray[np.int32], logits_KV: NDArray[np.float32]) -> Errors:
+    """How far the logits of the tokens said to be likeliest fall short of the largest: nothing, but for a tie."""
+    num_rows, vocab_size = logits_KV.shape
+    if not ((ids_K >= 0) & (ids_K < vocab_size)).all():
+        return _limit(np.inf, np.inf, np.inf)
+    short_K = logits_KV.max(axis=1) - logits_KV[np.arange(num_rows), ids_K]
+    return _relative(short_K, np.abs(logits_KV).max(axis=1))
+
+
+def measure_sums(sums_K: NDArray[np.float32], logits_KV: NDArray[np.float32]) -> Errors:
+    """How far sums are from those of the logits, relative to all that was added up."""
+    logits = logits_KV.astype(np.float64)
+    return _relative(sums_K - logits.sum(axis=1), np.abs(logits).sum(axis=1))
+
+
+def _relative(errors_K: NDArray[np.floating], scales_K: NDArray[np.floating]) -> Errors:
+    shares_K = np.abs(errors_K) / np.maximum(scales_K, np.finfo(np.float32).tiny)
+    if not np.isfinite(shares_K).all():
+        return _limit(np.inf, np.inf, np.inf)
+    return _limit(float(shares_K.max(initial=0)), float(np.sqrt(np.mean(shares_K**2))), 0.0)

@@ -23,6 +23,7 @@ from ovrun.vision.views import View
 Float32 = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # (tiles done, tiles in all)
 
+
 HEAD_DIM = 64  # the manifest does not state the tower's heads; narrower ones (SigLIP: 72) make the estimate too high
 
 
@@ -37,16 +38,22 @@ class TileFeatures:
 def encode_tiles(
     engine: Engine, views: Sequence[View], model: ModelSpec, on_progress: Progress | None = None
 ) -> TileFeatures:
-    """Encode every distinct tile once, in batches that pay on the engine and keep within the limit tile_batch_bytes."""
+    """Encode every distinct tile once, in batches of `tiles_of_a_run`."""
     distinct, tiles_of_view = _distinct_tiles(views)
-    batch_bytes = min(limit_value("tile_batch_bytes"), engine.tile_batch_bytes)
-    batch_tiles = max(1, batch_bytes // tile_activation_bytes(model))
     parts: list[Float32] = []
-    for batch in _batches(distinct, batch_tiles):
+    for batch in _batches(distinct, tiles_of_a_run(engine, model)):
         parts.append(engine.encode(np.stack(batch)))
         if on_progress:
             on_progress(sum(map(len, parts)), len(distinct))
     return TileFeatures(features_NPD=np.concatenate(parts), tiles_of_view=tiles_of_view)
+
+
+def tiles_of_a_run(engine: Engine, model: ModelSpec) -> int:
+    """As many as the engine was built for, else as pay on it and keep within the limit tile_batch_bytes."""
+    if engine.tower_tiles is not None:
+        return engine.tower_tiles
+    batch_bytes = min(limit_value("tile_batch_bytes"), engine.tile_batch_bytes)
+    return max(1, batch_bytes // tile_activation_bytes(model))
 
 
 def project_views(engine: Engine, views: Sequence[View], tiles: TileFeatures) -> Float32:

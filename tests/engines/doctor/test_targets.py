@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ovengines.doctor import Fact, targets
@@ -12,6 +14,7 @@ SERVER = {
     "GPU": "NVIDIA H200, sm_90, 139.7 GiB",
     "NVIDIA driver": "580.65.06",
     "CUDA runtime": "13.0",
+    "CUDA libraries": "CUDA 13: cublasLt, cublas, cufft, curand, cudart",
     "cuDNN": "9.14.0",
     "ONNX Runtime": "1.31.1: Tensorrt, CUDA, CPU",
     "TensorRT libraries": "10.16.1",
@@ -59,6 +62,37 @@ def test_a_jetson_is_told_of_jetpack() -> None:
 
 def test_an_old_cudnn_is_none() -> None:
     assert lacks(found(**{**SERVER, "cuDNN": "8.9.7"})["cuda"]) == ["cuDNN 9"]
+
+
+def test_each_library_that_the_cuda_provider_is_linked_with_is_needed() -> None:
+    (need,) = found(**{**SERVER, "CUDA libraries": "CUDA 13: cublasLt, cufft, curand, cudart"})["cuda"].missing
+    assert need.name == "CUDA libraries (libcublas)"
+    assert need.command == "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    (need,) = found(**{**SERVER, "Jetson": "Orin", "CUDA libraries": ABSENT})["cuda"].missing
+    assert need.command == "sudo apt install nvidia-jetpack" and "libcurand" in need.name
+
+
+def test_libraries_of_another_version_than_the_package_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "libovk_tensorrt10_cuda13.so"
+    plugin.touch()
+    monkeypatch.setenv("OVK_TENSORRT_PLUGIN", str(plugin))
+    assert found(**SERVER)["tensorrt"].ready
+    (need,) = found(**{**SERVER, "TensorRT libraries": "11.4.0", "TensorRT for Python": "10.3.0"})["tensorrt"].missing
+    assert need.name == "TensorRT libraries 10.3, the version of its Python package (there is 11.4.0)"
+    assert need.command
+    newer = {**SERVER, "TensorRT libraries": "11.4.0", "TensorRT for Python": "11.4.0.5"}
+    assert lacks(found(**newer)["tensorrt"]) == ["plugin of ovkernels"], "it is for 10"
+
+
+def test_a_plugin_for_a_newer_cuda_than_the_driver_serves_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "libovk_tensorrt10_cuda13.so"
+    plugin.touch()
+    monkeypatch.setenv("OVK_TENSORRT_PLUGIN", str(plugin))
+    assert lacks(found(**{**SERVER, "CUDA runtime": "12.6"})["tensorrt"]) == ["plugin of ovkernels"]
 
 
 def test_this_machine_has_a_value_for_every_probe() -> None:

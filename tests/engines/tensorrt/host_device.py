@@ -2,7 +2,8 @@
 
 As strict as the real ones: work is put off until the device is waited for, so a host array that changes early shows; a
 captured graph keeps its shapes and addresses; no copy may leave the memory that it points into; a tensor's address is a
-multiple of 256; shapes stay within the profile.
+multiple of 256; shapes stay within the profile; what a run writes lies over nothing that it reads, and no tensor over
+the scratch memory.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class HostDevice:
         self.allocations = self.launches = self.captures = self.waits = 0
         self.copied_bytes = 0  # from one place of the device to another
         self.downloaded_bytes = 0
+        self.pageable_bytes = 0  # of the host, that a copy to or from the device takes a detour for
+        self._pinned: list[np.ndarray] = []
 
     def allocate(self, size_bytes: int) -> HostMemory:
         self.allocations += 1
@@ -65,7 +68,9 @@ class HostDevice:
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         self.allocations += 1
-        return np.zeros(shape, dtype)
+        array = np.zeros(shape, dtype)
+        self._pinned.append(array)  # and kept, so that no other array gets its place
+        return array
 
     def bytes_at(self, address: int, size_bytes: int) -> np.ndarray:
         for start, memory in self.memories.items():
@@ -76,6 +81,7 @@ class HostDevice:
 
     def upload(self, address: int, array: np.ndarray) -> None:
         assert array.flags.c_contiguous
+        self._note_host(array)
         self.queue.append(lambda: self._write(address, array))
 
     def upload_rows(self, address: int, pitch_bytes: int, rows_RC: np.ndarray) -> None:
@@ -88,6 +94,7 @@ class HostDevice:
 
     def download(self, array: np.ndarray, address: int) -> None:
         assert array.flags.c_contiguous
+        self._note_host(array)
 
         def run() -> None:
             self.downloaded_bytes += array.nbytes
@@ -131,14 +138,20 @@ class HostDevice:
         finally:
             self.queue = before
 
+    def _note_host(self, array: np.ndarray) -> None:
+        if not any(np.may_share_memory(array, pinned) for pinned in self._pinned):
+            self.pageable_bytes += array.nbytes
+
     def _write(self, address: int, array: np.ndarray) -> None:
         values = np.ascontiguousarray(array)
         self.bytes_at(address, values.nbytes)[...] = values.reshape(-1).view(np.uint8)
 
 
 class OrtExecutor:
-    def __init__(self, device: HostDevice, session: ort.InferenceSession, profile: dict[str, Any]) -> None:
-        self._device, self._session, self._profile = device, session, profile
+    def __init__(
+        self, device: HostDevice, session: ort.InferenceSession, profile: dict[str, Any], scratch: range
+    ) -> None:
+        self._device, self._session, self._profile, self._scratch = device, session, profile, scratch
         fixed = {i.name: tuple(i.shape) for i in session.get_inputs() if all(isinstance(n, int) for n in i.shape)}
         self._shapes: dict[str, tuple[int, ...]] = fixed
         self._addresses: dict[str, int] = {}
@@ -160,15 +173,30 @@ class OrtExecutor:
         self._device.queue.append(lambda: self._run(shapes, addresses))
 
     def _run(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
-        feeds = {}
+        feeds, reads = {}, {}
         for tensor in self._session.get_inputs():
-            dtype, shape = DTYPES[tensor.type[len("tensor(") : -1]], shapes[tensor.name]
-            size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            feeds[tensor.name] = (
-                self._device.bytes_at(addresses[tensor.name], size_bytes).view(dtype).reshape(shape).copy()
+            dtype, shape, address = (
+                DTYPES[tensor.type[len("tensor(") : -1]],
+                shapes[tensor.name],
+                addresses[tensor.name],
             )
-        for tensor, value in zip(self._session.get_outputs(), self._session.run(None, feeds), strict=True):
-            self._device.bytes_at(addresses[tensor.name], value.nbytes)[...] = value.reshape(-1).view(np.uint8)
+            memory = self._device.bytes_at(address, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+            reads[tensor.name] = range(address, address + memory.nbytes)
+            feeds[tensor.name] = memory.view(dtype).reshape(shape).copy()
+        names = [tensor.name for tensor in self._session.get_outputs()]
+        outputs = dict(zip(names, self._session.run(None, feeds), strict=True))
+        writes = {name: range(addresses[name], addresses[name] + value.nbytes) for name, value in outputs.items()}
+        check_apart(reads, {**writes, "the scratch memory": self._scratch})
+        for name, value in outputs.items():
+            self._device.bytes_at(addresses[name], value.nbytes)[...] = value.reshape(-1).view(np.uint8)
+
+
+def check_apart(reads: dict[str, range], writes: dict[str, range]) -> None:
+    """Inputs may lie over each other (one dummy row is the past of every layer); what is written over nothing."""
+    for name, written in writes.items():
+        for other, taken in (reads | writes).items():
+            is_apart = written.stop <= taken.start or taken.stop <= written.start
+            assert other == name or is_apart, f"{name} and {other} lie over each other"
 
 
 class OrtPlan:
@@ -181,7 +209,8 @@ class OrtPlan:
     def executor(self, profile: int, scratch: HostMemory) -> OrtExecutor:
         self._device.bytes_at(scratch.address, self.scratch_bytes)
         self.executors += 1
-        return OrtExecutor(self._device, self._session, self._profiles[profile])
+        taken = range(scratch.address, scratch.address + self.scratch_bytes)
+        return OrtExecutor(self._device, self._session, self._profiles[profile], taken)
 
 
 def open_plainly(graph: Path) -> ort.InferenceSession:
@@ -200,6 +229,7 @@ class OrtBackend:
         self, version: str = "10.3.0", open_graph: Callable[[Path], ort.InferenceSession] = open_plainly
     ) -> None:
         self.version = version
+        self.cuda_major = 13
         self.device = HostDevice()
         self.requests: list[BuildRequest] = []
         self.plans: dict[str, OrtPlan] = {}

@@ -16,7 +16,9 @@ from tiny_model import HIDDEN, LAYERS, POSITIONS, VOCAB, TinyModel
 
 from ovengines.engine import Best
 from ovengines.errors import ExitCode, OVError
-from ovengines.tensorrt import stepper
+from ovengines.tensorrt import cache as cache_module
+from ovengines.tensorrt import profiles, stepper
+from ovengines.tensorrt.cache import Region
 from ovengines.tensorrt.decoder import Decoder
 from ovengines.tensorrt.engine import TensorRTEngine
 from ovengines.tensorrt.profiles import PAST_STEP
@@ -196,6 +198,17 @@ def test_a_past_longer_than_needed_is_hidden_and_stays_within_the_region(open_ti
             assert_close(actual[0], oracle.logits(0, 1), f"{capacity=} {least_past=}")
 
 
+def test_an_output_over_an_input_is_noticed(open_tiny: OpenTiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the stand-in: the real one would read what it has just written."""
+    engine, _, _ = open_tiny()
+    cache, none_BK = engine.new_cache(600), np.zeros((1, 0), np.int64)
+    engine.decode(cache, np.zeros((1, 40), np.int64), logits_index_BK=none_BK)
+    monkeypatch.setattr(Region, "at", lambda self, plane, row: self.address + plane * self.pitch_bytes)
+    with pytest.raises(AssertionError, match=r"new_key_values.0.key and past_key_values.0.key lie over each other"):
+        engine.decode(cache, np.zeros((1, 40), np.int64), logits_index_BK=none_BK)
+        engine._workshop.backend.device.synchronize()
+
+
 def decode_steps(engine: TensorRTEngine, cache: object, slots: int, steps: int) -> None:
     for _ in range(steps):
         ids_BS, rows_BK = np.ones((slots, 1), np.int64), np.zeros((slots, 1), np.int64)
@@ -213,15 +226,40 @@ def test_the_loop_allocates_nothing_and_launches_what_it_captured(open_tiny: Ope
         ids_BS, none_BK = np.zeros((1, 200), np.int64), np.zeros((1, 0), np.int64)
         engine.decode(cache, ids_BS, logits_index_BK=none_BK, slots=slice(slot, slot + 1))
     decode_steps(engine, cache, slots, 1)
-    before = counts(device)
+    before, executors = counts(device), backend.plans["decoder"].executors
     decode_steps(engine, cache, slots, 130)  # from 201 to 331: across a rounding of the past
     after = counts(device)
-    assert after["allocations"] == before["allocations"]
+    assert after["allocations"] == before["allocations"] and backend.plans["decoder"].executors == executors
     assert after["captures"] - before["captures"] == slots, "once for each region in the new rounding"
     assert after["launches"] - before["launches"] == 130 * slots - slots, "all but the first of each kind"
     assert after["waits"] - before["waits"] <= 130 + 2, "once a step, and for what has to make room"
     row_bytes = 2 * DIRECT * 4
     assert after["copied_bytes"] - before["copied_bytes"] == 130 * slots * 2 * LAYERS * row_bytes, "the new rows alone"
+
+
+def test_conversations_of_more_lengths_than_are_kept_are_still_launched(
+    open_tiny: OpenTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine slots at nine roundings, in turn: a cycle, of which the least recently used is the next that is needed."""
+    monkeypatch.setattr(stepper, "GRAPHS_KEPT", 2)
+    monkeypatch.setattr(stepper, "PAST_STEP", 64)
+    monkeypatch.setattr(cache_module, "PAST_STEP", 64)
+    monkeypatch.setattr(profiles, "PAST_STEP", 64)
+    engine, backend, _ = open_tiny()
+    device, slots = backend.device, 9
+    cache = engine.new_cache(700, slots)
+    for slot in range(slots):
+        ids_BS, none_BK = np.zeros((1, 10 + 64 * slot), np.int64), np.zeros((1, 0), np.int64)
+        engine.decode(cache, ids_BS, logits_index_BK=none_BK, slots=slice(slot, slot + 1))
+    decode_steps(engine, cache, slots, 1)
+    before, executors = counts(device), backend.plans["decoder"].executors
+    decode_steps(engine, cache, slots, 20)
+    after = counts(device)
+    assert after["launches"] - before["launches"] == 20 * slots and after["captures"] == before["captures"]
+    assert backend.plans["decoder"].executors == executors
+    decode_steps(engine, cache, slots, 60)  # each of them to the next rounding
+    assert counts(device)["captures"] - after["captures"] == slots, "each drives out its own"
+    assert backend.plans["decoder"].executors == executors
 
 
 def test_a_greedy_step_brings_an_id_and_a_sum(open_tiny: OpenTiny) -> None:
@@ -324,8 +362,8 @@ def test_little_is_kept_of_what_is_not_used(open_tiny: OpenTiny, monkeypatch: py
             actual = engine.decode(cache, ids_BS, logits_index_BK=rows_BK)
             for slot in range(slots):
                 assert_close(actual[slot], oracle.logits(slot, 1), f"{step=} {slot=} after {length}")
-    kept = engine._stage("decoder", Decoder)._stepper._shaped
-    assert len(kept) == 2 and all(len(shaped.graphs) == 1 for shaped in kept.values())
+    kept = engine._stage("decoder", Decoder)._stepper
+    assert len(kept._shaped) == 2 and len(kept._graphs) == 2
 
 
 def test_rounded_pasts() -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from host_device import OrtBackend, OrtExecutor
 from tiny_engine import write_recipe
-from tiny_model import TinyModel, write_bundle
+from tiny_model import VOCAB, TinyModel, write_bundle
 
 from ovengines import open_bundle
 from ovengines.errors import ExitCode, OVError
 from ovengines.tensorrt.engine import TensorRTEngine
 from ovengines.tensorrt.store import PLAN_FILE, SIDECAR_FILE
-from ovengines.tensorrt.tolerance import LIMITS, measure
+from ovengines.tensorrt.tolerance import LIMITS, measure, measure_best
 
 
 def open_engine(folder: Path, graphs_of: TinyModel | None = None, **changes: str) -> TensorRTEngine:
@@ -41,10 +42,9 @@ def test_what_passes_is_stored_with_what_was_measured(tmp_path: Path, home: Path
     sidecars = [json.loads(file.read_text()) for file in sorted((home / "engines").glob(f"*/{SIDECAR_FILE}"))]
     measured = {sidecar["fingerprint"]["role"]: sidecar["details"]["gate"] for sidecar in sidecars}
     assert sorted(measured) == ["decoder", "projector", "vision"]
+    runs = ("a prompt in chunks", "steps", "steps over a past of 768 rows")
     assert [finding["what"] for finding in measured["decoder"]] == [
-        "a prompt in chunks",
-        "steps",
-        "steps over a past of 768 rows",
+        *(what for run in runs for what in (run, f"the likeliest tokens of {run}", f"the sums of {run}")),
         "a step after 699 tokens",
     ]
     assert all(finding["max_error"] < 1e-4 for findings in measured.values() for finding in findings)
@@ -58,6 +58,61 @@ def test_a_graph_with_other_weights_is_refused(tmp_path: Path, home: Path, role:
     assert error.message.startswith(f"the {role} engine of TensorRT 10.3.0 on Testla (sm_99) is wrong in ")
     assert "max_error is" in error.message and "more than 0.0001" in error.message and error.hint
     assert not list((home / "engines").iterdir()), "nothing stays of a wrong engine"
+
+
+class WrongHead(OrtExecutor):
+    """All logits are right, and what greedy answers see instead of them is not."""
+
+    wrong: Callable[[dict[str, np.ndarray]], None]
+
+    def _run(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        super()._run(shapes, addresses)
+        if "logits" in addresses:
+            rows = shapes["logits_index"][1]
+            ids = self._device.bytes_at(addresses["greedy_ids"], 4 * rows).view(np.int32)
+            sums = self._device.bytes_at(addresses["logits_sum"], 4 * rows).view(np.float32)
+            type(self).wrong({"ids": ids, "sums": sums})
+
+
+def shift(values: dict[str, np.ndarray]) -> None:
+    values["ids"][...] = (values["ids"] + 1) % VOCAB
+
+
+def widen(values: dict[str, np.ndarray]) -> None:
+    """A cast from int64 that left every other word zero."""
+    values["ids"][1::2] = VOCAB
+
+
+def overflow(values: dict[str, np.ndarray]) -> None:
+    values["sums"][-1] = np.inf
+
+
+def zero(values: dict[str, np.ndarray]) -> None:
+    values["sums"][...] = 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (shift, "the likeliest tokens of a prompt in chunks: max_error is "),
+        (widen, "the likeliest tokens of a prompt in chunks: max_error is inf"),
+        (overflow, "the sums of a prompt in chunks: max_error is inf"),
+        (zero, "the sums of a prompt in chunks: max_error is "),
+    ],
+)
+def test_what_greedy_answers_see_is_compared_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Callable[[dict[str, np.ndarray]], None], told: str
+) -> None:
+    monkeypatch.setattr(WrongHead, "wrong", staticmethod(wrong), raising=False)
+    monkeypatch.setattr("host_device.OrtExecutor", WrongHead)
+    assert f"is wrong in {told}" in refusal(open_engine(tmp_path), "decoder").message
+
+
+def test_a_tie_is_no_error() -> None:
+    logits_KV = np.array([[5.0, 5.0 - 1e-5, -7.0]], np.float32)
+    limit = LIMITS["fp32"]["decoder"]
+    for token, is_taken in ((0, True), (1, True), (2, False)):
+        assert (not measure_best(np.array([token], np.int32), logits_KV).exceeds(limit)) is is_taken
 
 
 class StaleStep(OrtExecutor):

@@ -7,16 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from host_device import INFO, OrtBackend
 from tiny_engine import write_recipe
-from tiny_model import TinyModel, write_bundle
+from tiny_model import PATCHES, VISION, TinyModel, write_bundle
 
 from ovengines import Bundle, open_bundle
 from ovengines.errors import ExitCode, OVError
 from ovengines.tensorrt.engine import TensorRTEngine
+from ovengines.tensorrt.prepare import ROLES
 from ovengines.tensorrt.presence import PLUGIN_VARIABLE
 from ovengines.tensorrt.store import PLAN_FILE, SIDECAR_FILE, stored_engines
+from ovengines.tensorrt.tower import Tower
 
 
 @pytest.fixture
@@ -111,21 +114,98 @@ def test_the_plugin_concerns_the_projector_alone(
         ("same_compute_capability", {"compute_capability": (8, 6)}, False),
     ],
 )
-def test_engines_for_more_than_one_gpu(
+def test_engines_for_more_than_one_gpu_pass_the_gate_once_on_each(
     bundle: Bundle, tmp_path: Path, compatibility: str, change: dict[str, Any], is_taken: bool
 ) -> None:
     recipe = {"hardware_compatibility": compatibility}
     open_on(bundle, tmp_path, recipe=recipe).load("vision")
-    engine = open_on(bundle, tmp_path, recipe=recipe, build=False, **change)
-    if is_taken:
+    for told in (["checking the vision engine"], []):
+        engine = open_on(bundle, tmp_path, recipe=recipe, build=False, **change)
+        heard: list[str] = []
+        engine._progress = lambda what, done, total, heard=heard: heard.append(what)  # type: ignore[misc]
+        if not is_taken:
+            assert "the vision engine was built on" in refusal(engine, "vision").message
+            return
         engine.load("vision")
-    else:
-        assert "the vision engine was built on" in refusal(engine, "vision").message
+        assert heard == told
+    (stored,) = stored_engines()
+    assert stored.sidecar.gated == ("Testla (sm_99)", f"{engine._workshop.backend.device.info.name} (sm_{sm(change)})")
+
+
+def sm(change: dict[str, Any]) -> str:
+    return "".join(map(str, change.get("compute_capability", INFO.compute_capability)))
+
+
+def test_an_engine_that_is_wrong_on_another_gpu_is_refused_there_only(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"hardware_compatibility": "ampere_plus"}
+    open_on(bundle, tmp_path, recipe=recipe).load("vision")
+    with monkeypatch.context() as patched:
+        patched.setattr(Tower, "encode", lambda self, pixels: np.zeros((len(pixels), PATCHES, VISION), np.float32))
+        error = refusal(open_on(bundle, tmp_path, recipe=recipe, name="Other"), "vision")
+        assert error.code == ExitCode.PARITY_FAILED and "on Other (sm_99) is wrong in features" in error.message
+    open_on(bundle, tmp_path, recipe=recipe, build=False).load("vision")
+
+
+def test_a_missing_plugin_shows_before_anything_is_built(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLUGIN_VARIABLE, str(tmp_path / "nowhere.so"))
+    engine = open_on(bundle, tmp_path)
+    with pytest.raises(OVError, match="no file"):
+        engine.load("vision", "projector", "decoder")
+    assert not engine._workshop.backend.requests  # type: ignore[attr-defined]
+
+
+def test_all_are_built_before_one_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
+    """What is loaded takes memory that a build would need."""
+    engine = open_on(bundle, tmp_path)
+    built: list[tuple[str, int]] = []
+
+    def elsewhere(role: str, progress: object) -> None:
+        built.append((role, len(engine._stages)))
+        open_on(bundle, tmp_path).build(role)
+
+    engine._workshop = dataclasses.replace(engine._workshop, elsewhere=elsewhere)
+    engine.load("vision", "projector", "decoder")
+    assert built == [("vision", 0), ("projector", 0), ("decoder", 0)]
+    assert not engine._workshop.backend.requests  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": "10.16.0"}, {"driver": "1000.7"}, {"recipe": {"optimization_level": "4"}}]
+)
+def test_an_engine_takes_the_place_of_the_one_before(built: Bundle, tmp_path: Path, change: dict[str, Any]) -> None:
+    engine, told = open_on(built, tmp_path, **change), []
+    engine._progress = lambda what, done, total: told.append(what)
+    engine.load("decoder")
+    assert sorted(stored.sidecar.fingerprint["role"] for stored in stored_engines()) == sorted(ROLES)
+    assert told[-1].startswith("removed the one before: the decoder engine was built ")
+    open_on(built, tmp_path, build=False, **change).load("decoder")
+
+
+def test_engines_of_a_bundle_that_was_built_again_are_replaced(built: Bundle, tmp_path: Path) -> None:
+    again = open_bundle(write_bundle(built.path, TinyModel(seed=7)))
+    open_on(again, tmp_path).load(*ROLES)
+    assert sorted(stored.sidecar.fingerprint["role"] for stored in stored_engines()) == sorted(ROLES)
+
+
+def test_engines_of_other_bundles_and_other_gpus_stay(built: Bundle, tmp_path: Path) -> None:
+    other = open_bundle(write_bundle(tmp_path / "other", TinyModel(seed=7)))
+    open_on(other, tmp_path).load("decoder")
+    open_on(built, tmp_path, name="Testla 2").load("decoder")
+    assert len(stored_engines()) == len(ROLES) + 2
+
+
+def test_an_engine_is_hashed_once(built: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovengines.tensorrt.stamp.file_sha256", lambda file: pytest.fail("hashed again"))
+    open_on(built, tmp_path, build=False).load("decoder")
 
 
 def test_the_nearest_engine_is_the_one_that_is_told_of(built: Bundle, tmp_path: Path) -> None:
-    open_on(built, tmp_path, version="10.9.0", driver="1.2").load("decoder")
-    error = refusal(open_on(built, tmp_path, version="10.16.0", driver="1.2", build=False))
+    open_on(built, tmp_path, version="10.9.0", name="Testla 2").load("decoder")
+    error = refusal(open_on(built, tmp_path, version="10.16.0", name="Testla 2", build=False))
     assert error.message == "the decoder engine was built by TensorRT 10.9.0 (here 10.16.0)"
 
 
@@ -138,14 +218,19 @@ def test_why_it_is_built_is_told(built: Bundle, tmp_path: Path) -> None:
         "the decoder engine was built by TensorRT 10.3.0 (here 10.16.0)",
         "building the decoder engine",
         "checking the decoder engine",
+        "removed the one before: the decoder engine was built by TensorRT 10.3.0 (here 10.16.0)",
     ]
 
 
-@pytest.mark.parametrize("damage", ["cut off", "no sidecar", "no json", "no plan"])
+@pytest.mark.parametrize("damage", ["cut off", "a bit", "no sidecar", "no json", "no plan"])
 def test_a_damaged_engine_is_not_loaded(built: Bundle, tmp_path: Path, home: Path, damage: str) -> None:
     folder = next(file.parent for file in (home / "engines").glob(f"*/{SIDECAR_FILE}") if "decoder" in file.read_text())
     if damage == "cut off":
         (folder / PLAN_FILE).write_bytes((folder / PLAN_FILE).read_bytes()[:-1])
+    elif damage == "a bit":
+        content = bytearray((folder / PLAN_FILE).read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / PLAN_FILE).write_bytes(content)
     elif damage == "no plan":
         (folder / PLAN_FILE).unlink()
     elif damage == "no json":

@@ -17,7 +17,14 @@ from ovengines.tensorrt import __main__ as command
 from ovengines.tensorrt import presence
 from ovengines.tensorrt.engine import TensorRTEngine
 from ovengines.tensorrt.opening import open_tensorrt
-from ovengines.tensorrt.presence import PLUGIN_VARIABLE, find_plugin, install_hint, missing, require_tensorrt
+from ovengines.tensorrt.presence import (
+    PLUGIN_VARIABLE,
+    find_plugin,
+    install_hint,
+    missing,
+    require_tensorrt,
+    tensorrt_cuda_major,
+)
 
 
 @pytest.fixture
@@ -60,7 +67,7 @@ def test_a_package_whose_libraries_are_missing(tmp_path: Path, monkeypatch: pyte
     assert caught.value.code == ExitCode.MISSING_DEPENDENCY and caught.value.hint
 
 
-def test_the_plugin_is_named_by_the_environment_or_lies_beside_ovkernels(
+def test_the_plugin_is_named_by_the_environment_or_lies_in_ovkernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PLUGIN_VARIABLE, str(tmp_path / "nowhere.so"))
@@ -75,13 +82,61 @@ def test_the_plugin_is_named_by_the_environment_or_lies_beside_ovkernels(
     (package / "lib").mkdir()
     (package / "lib" / "libovk_tensorrt11_cuda13_registered.so").write_bytes(b"")
     (package / "lib" / "libovk_tensorrt11_cuda13.so").write_bytes(b"")
-    assert find_plugin(11) == package / "lib" / "libovk_tensorrt11_cuda13.so"
+    assert find_plugin(11, 13) == package / "lib" / "libovk_tensorrt11_cuda13.so"
     assert plugin_refusal() == "the plugin libovk_tensorrt11_cuda13.so is not for TensorRT 10"
 
 
-def plugin_refusal() -> str:
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package ovkernels with a plugin for each of two CUDAs."""
+    folder = tmp_path / "ovkernels"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for cuda in (12, 13):
+        (folder / f"libovk_tensorrt10_cuda{cuda}.so").write_bytes(b"")
+    monkeypatch.delenv(PLUGIN_VARIABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "ovkernels", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("driver", "package", "taken"), [(13, None, 13), (13, 12, 12), (13, 13, 13), (12, None, 12), (12, 13, 12)]
+)
+def test_the_plugin_is_of_the_cuda_of_driver_and_tensorrt(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch, driver: int, package: int | None, taken: int
+) -> None:
+    monkeypatch.setattr(presence, "tensorrt_cuda_major", lambda: package)
+    assert find_plugin(10, driver) == plugins / f"libovk_tensorrt10_cuda{taken}.so"
+
+
+def test_a_plugin_for_something_else_is_refused_even_if_it_is_named(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLUGIN_VARIABLE, str(plugins / "libovk_tensorrt10_cuda13.so"))
+    assert find_plugin(10, 13).name == "libovk_tensorrt10_cuda13.so"
+    told = "the plugin libovk_tensorrt10_cuda13.so needs a driver for CUDA 13, and this one serves CUDA 12"
+    assert plugin_refusal(12) == told
+    other = (plugins / "libovk_tensorrt10_cuda13.so").rename(plugins / "libovk_tensorrt11_cuda13.so")
+    monkeypatch.setenv(PLUGIN_VARIABLE, str(other))
+    assert plugin_refusal() == "the plugin libovk_tensorrt11_cuda13.so is not for TensorRT 10"
+
+
+@pytest.mark.parametrize(("installed", "major"), [((), None), ((12,), 12), ((13,), 13), ((12, 13), None)])
+def test_the_cuda_of_tensorrt_is_that_of_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: tuple[int, ...], major: int | None
+) -> None:
+    for cuda in installed:
+        folder = tmp_path / f"tensorrt_cu{cuda}-10.16.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorrt_cu{cuda}\nVersion: 10.16\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tensorrt_cuda_major() == major
+
+
+def plugin_refusal(cuda_major: int = 13) -> str:
     with pytest.raises(OVError) as caught:
-        find_plugin(10)
+        find_plugin(10, cuda_major)
     assert caught.value.code == ExitCode.MISSING_DEPENDENCY and PLUGIN_VARIABLE in caught.value.hint
     return caught.value.message
 
@@ -95,21 +150,15 @@ def test_a_text_needs_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_bundle(tmp_path / "bundle", TinyModel())
-    backend = OrtBackend()
-
-    def open_(bundle: object, **arguments: object) -> TensorRTEngine:
-        return TensorRTEngine(bundle, backend, **arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(command, "open_tensorrt", open_)
-    assert command.main([str(folder), "--recipe", "orin-nano"]) == 0
-    assert [request.role for request in backend.requests] == ["vision", "projector", "decoder"]
-    assert {request.recipe.name for request in backend.requests} == {"orin-nano"}
-    assert command.main([str(folder), "--recipe", "orin-nano"]) == 0 and len(backend.requests) == 3
-    assert command.main([str(folder), "--recipe", "orin-nano", "--force"]) == 0 and len(backend.requests) == 6
+    folder, asked = write_bundle(tmp_path / "bundle", TinyModel()), []
+    monkeypatch.setattr(command, "build_in_child", lambda *args, **options: asked.append((args[:2], options)))
+    assert command.main([str(folder), "--recipe", "orin-nano", "--force"]) == 0
+    assert asked == [
+        ((folder, role), {"recipe": "orin-nano", "force": True}) for role in ("projector", "vision", "decoder")
+    ]
     assert command.main([str(tmp_path / "nothing")]) == ExitCode.BUNDLE_INVALID
     assert "hint: make one with" in capsys.readouterr().err
-    monkeypatch.setattr(command, "open_tensorrt", interrupted)
+    monkeypatch.setattr(command, "build_in_child", interrupted)
     assert command.main([str(folder)]) == ExitCode.INTERRUPTED
 
 

@@ -44,7 +44,8 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 def backend(modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Any:
     device = HostDevice()
     device.stream = STREAM  # type: ignore[attr-defined]
-    monkeypatch.setattr(modules.native, "cuda_runtime", lambda: None)
+    runtime = SimpleNamespace(integer={"cudaDriverGetVersion": 12060}.__getitem__)
+    monkeypatch.setattr(modules.native, "cuda_runtime", lambda: runtime)
     monkeypatch.setattr(modules.native, "CudaDevice", lambda runtime: device)
     return modules.native.NativeBackend()
 
@@ -64,6 +65,10 @@ def request_(tmp_path: Path) -> BuildRequest:
 
 def quiet(what: str, done: int, total: int) -> None:
     pass
+
+
+def test_the_driver_says_which_cuda_it_serves(backend: Any) -> None:
+    assert (backend.version, backend.cuda_major) == ("10.3.0", 12)
 
 
 def test_a_build(backend: Any, request_: BuildRequest) -> None:

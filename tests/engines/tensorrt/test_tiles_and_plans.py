@@ -12,6 +12,7 @@ from ovengines.tensorrt.profiles import bounds_of, profiles_for
 from ovengines.tensorrt.projector import split_plan
 from ovengines.tensorrt.recipe import RECIPES, Recipe, _read
 from ovrun.tiling.plan import plan_image
+from ovrun.vision.encode import tiles_of_a_run
 
 
 def test_tiles_in_batches(open_tiny: OpenTiny) -> None:
@@ -21,6 +22,27 @@ def test_tiles_in_batches(open_tiny: OpenTiny) -> None:
         pixels = random.standard_normal((count, 3, SIDE_PX, SIDE_PX)).astype(np.float32)
         np.testing.assert_allclose(engine.encode(pixels), model.encode(pixels), atol=1e-4)
         np.testing.assert_allclose(engine.encode(pixels[:, :, ::-1]), model.encode(pixels[:, :, ::-1]), atol=1e-4)
+
+
+def test_the_runtime_gives_as_many_tiles_as_the_engine_was_built_for(open_tiny: OpenTiny) -> None:
+    engine, _, model = open_tiny(tower_tiles="7")
+    assert tiles_of_a_run(engine, model_spec(model)) == 7
+    engine, _, model = open_tiny(tower_tiles="99")
+    assert tiles_of_a_run(engine, model_spec(model)) == 10, "the largest picture"
+
+
+def test_tiles_and_plans_take_no_detour_and_allocate_nothing(open_tiny: OpenTiny) -> None:
+    engine, backend, _ = open_tiny()
+    engine.load("vision", "projector")
+    random, before = np.random.default_rng(0), (backend.device.allocations, backend.device.pageable_bytes)
+    for tiles in (1, 5):
+        features = engine.encode(random.standard_normal((tiles, 3, SIDE_PX, SIDE_PX)).astype(np.float32))
+        embeds = engine.project(features, *random_plan(random, tiles, 60))
+        kept = features.copy(), embeds.copy()
+        engine.encode(np.zeros((2, 3, SIDE_PX, SIDE_PX), np.float32))
+        engine.project(np.zeros_like(features), *random_plan(random, tiles, 60))
+        assert np.array_equal(features, kept[0]) and np.array_equal(embeds, kept[1]), "they are the caller's own"
+    assert (backend.device.allocations, backend.device.pageable_bytes) == before
 
 
 @pytest.mark.parametrize("seed", range(20))
