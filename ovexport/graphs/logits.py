@@ -1,7 +1,7 @@
 """What a decoder says of the next token: all logits, and what a greedy answer needs of them.
 
-From a GPU a greedy answer then copies eight bytes a token, and not the vocabulary. Where nobody asks for them, ONNX
-Runtime does not compute them (ovengines/onnxruntime/engine.py).
+From a GPU a greedy answer then copies eight bytes a token, and not the vocabulary. On a CPU nothing is copied, and ONNX
+Runtime would compute them whether they are asked for or not, so graphs for CPUs give logits alone (docs/log.md).
 """
 
 from __future__ import annotations

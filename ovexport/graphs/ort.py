@@ -122,7 +122,10 @@ class OrtForms:
         return self.to_float32(x)
 
     def declare_logits(self, logits_BKV: str, vocab: int) -> None:
-        declare_logits(self.builder, logits_BKV, vocab)
+        if self.dtype == "float32":  # runs on CPUs alone
+            self.builder.output(logits_BKV, "logits", "float32", ["batch", "rows", vocab])
+        else:
+            declare_logits(self.builder, logits_BKV, vocab)
 
     def from_float32(self, x: str) -> str:
         if self.dtype == "float32":

@@ -197,7 +197,7 @@ class OnnxRuntimeEngine:
 
 
 def _outputs_of_best(graph: GraphSpec) -> tuple[str, ...]:
-    """Older bundles have only the logits."""
+    """Graphs for CPUs, and older bundles, have only the logits."""
     named = ("greedy_ids", "logits_sum")
     return named if {tensor.name for tensor in graph.outputs}.issuperset(named) else ("logits",)
 
