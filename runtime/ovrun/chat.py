@@ -29,7 +29,7 @@ class Chat:
     def __init__(self, session: Session, system: str | None, options: Mapping[str, Any]) -> None:
         system = DEFAULT_SYSTEM if system is None else system
         self.messages: list[Message] = [text_message("system", system)] if system else []
-        self._session, self._options = session, dict(options)
+        self.session, self._options = session, dict(options)
         split_options(options)  # wrong ones are told before the first turn
         self._rows = session.rows()
         self._known: Known = {}
@@ -76,14 +76,14 @@ class Chat:
         message = with_media(prompt, images, video)
         seeing, decoding = split_options({**self._options, **options})
         ask = ask_in([*self.messages, message], seeing)
-        question = self._session.desk.question(ask, decoding, on_progress, self._known)
-        row = self._session.row(question, on_progress)
-        answer = TextStream(self._answer(question, message, row), partial(self._session.result, question, row))
+        question = self.session.desk.question(ask, decoding, on_progress, self._known)
+        row = self.session.row(question, on_progress)
+        answer = TextStream(self._answer(question, message, row), partial(self.session.result, question, row))
         return answer if stream else answer.result
 
     def _answer(self, question: Question, message: Message, row: Row) -> Generator[str, None, Result]:
         try:
-            result = yield from self._session.answer(question, row, self._rows)
+            result = yield from self.session.answer(question, row, self._rows)
         except GeneratorExit:  # whoever listened has had enough
             if row.answer.text:
                 self._remember(message, row.answer.text)

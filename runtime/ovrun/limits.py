@@ -108,4 +108,5 @@ def limit_error(name: str, finding: str, hint: str = "") -> OVError:
 
 
 def _amount(value: float, unit: str) -> str:
-    return f"{value:,.0f}{unit}" if unit.startswith(":") else f"{value:,.0f} {unit}"
+    space = "" if unit.startswith(":") else " "
+    return f"{round(value):,}{space}{unit}"

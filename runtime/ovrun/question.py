@@ -22,7 +22,7 @@ from ovrun.limits import check_limit
 from ovrun.media.clip import FrameSampling, VideoSource, load_clip
 from ovrun.media.image import ImageSource, load_image
 from ovrun.options import GenerationOptions
-from ovrun.progress import Progress
+from ovrun.progress import Progress, told
 from ovrun.prompt.compose import encode_conversation
 from ovrun.prompt.expand import expand
 from ovrun.prompt.tokenizer import Tokenizer
@@ -60,6 +60,7 @@ class Desk:
     ) -> Question:
         """`known` spares a conversation the opening of media that it has shown before: sights are put in and found.
 
+        `on_progress` is called while media are opened, and by the prompt's `look`; what it raises ends that.
         Raises OVError: USAGE, BAD_INPUT or LIMIT_EXCEEDED, with what to do about it.
         """
         clock, known = Stopwatch(), {} if known is None else known
@@ -68,10 +69,10 @@ class Desk:
         tiled, sampling = ask.is_tiled, ask.seeing.sampling
         images = [
             _once(known, source, (tiled, geometry), partial(self._image, source, geometry, tiled, clock))
-            for source in ask.images
+            for source in told(ask.images, "opening the images", on_progress)
         ]
         clips = [
-            _once(known, source, (sampling,), partial(self._clip, source, sampling, warnings, clock))
+            _once(known, source, (sampling,), partial(self._clip, source, sampling, warnings, clock, on_progress))
             for source in ask.videos
         ]
         _forget_others(known, [*ask.images, *ask.videos])
@@ -119,9 +120,16 @@ class Desk:
         with clock.stage("tile"):
             return self.vision.image(image, geometry, alone=alone)
 
-    def _clip(self, source: VideoSource, sampling: FrameSampling, warnings: list[str], clock: Stopwatch) -> Sight:
+    def _clip(
+        self,
+        source: VideoSource,
+        sampling: FrameSampling,
+        warnings: list[str],
+        clock: Stopwatch,
+        on_progress: Progress,
+    ) -> Sight:
         with clock.stage("decode_image"):
-            clip = load_clip(source, sampling)
+            clip = load_clip(source, sampling, on_progress)
         warnings += clip.warnings
         with clock.stage("tile"):
             return self.vision.clip(clip.frames, self.model.geometry)
@@ -162,6 +170,18 @@ class Desk:
                 "use a smaller image, --max-tiles (max_tiles=), fewer images or frames, or a shorter prompt",
             )
         return context - prompt.num_tokens
+
+
+def given_up() -> Question:
+    """What is known of a question that nobody wanted an answer to any more before it was settled: nothing."""
+    prompt = make_prompt(expand([], image_token_id=0, tokens_per_image=[], pad_id=0), [], [], [], _look_nowhere)
+    return Question(
+        prompt=prompt, options=GenerationOptions(), asked_new_tokens=0, num_tiles=0, warnings=(), clock=Stopwatch()
+    )
+
+
+def _look_nowhere(sights: Sequence[int]) -> NDArray[np.float32]:
+    raise RuntimeError("a question that was given up has nothing to look at")
 
 
 def _once(known: Known, source: object, how: tuple[object, ...], see: Callable[[], Sight]) -> Sight:

@@ -30,9 +30,9 @@ class Result:
 
     `token_ids` are the tokens the model gave, an end-of-sequence token at the end included; the text has neither
     that nor the stop string. `tiles` counts the views of all images, base views included, and the frames of a video.
-    `timings_ms` has one number per entry of STAGES: first_token is from the call to the first token, per_token the
-    mean of the others, load the opening of the session. `memory_mb` is the peak resident memory of the process so far,
-    None where the system does not tell.
+    `timings_ms` has one number per entry of STAGES: first_token is the work of all stages up to the first token,
+    per_token the mean of the others, load the opening of the session; what was waited for a turn, or for a reader, is
+    in none. `memory_mb` is the peak resident memory of the process so far, None where the system does not tell.
     """
 
     text: str

@@ -23,7 +23,7 @@ from ovrun.media.clip import VideoSource
 from ovrun.media.image import ImageSource
 from ovrun.progress import Progress, no_progress
 from ovrun.prompt.tokenizer import Tokenizer
-from ovrun.question import Desk, Question
+from ovrun.question import Desk, Question, given_up
 from ovrun.result import ModelInfo, Result, TextStream, peak_memory_mb, versions
 from ovrun.stopwatch import Stopwatch
 from ovrun.vision.feature_cache import FeatureCache
@@ -157,6 +157,8 @@ class Session:
             system: None is the system turn of training, "" leaves it out.
             messages: a whole conversation in place of all these, with its media in it: see `ovrun.prompt.media`.
             stream: return an iterator of text instead; input errors are still raised here, before it.
+            on_progress: told what is being done, several times a second. What it raises ends the answer, wherever it
+                is, and comes out of this call or of the iterator.
             options: the fields of `GenerationOptions`; num_frames, fps and max_frames of `FrameSampling`; and
                 max_tiles (only grids of so many tiles) and anyres_multi (tiles for each of several images), with
                 which the model sees what it was not trained with.
@@ -275,6 +277,11 @@ class Session:
             versions=versions(),
             warnings=tuple(warnings),
         )
+
+    def nothing_said(self) -> Result:
+        """The result of an answer that was ended while its question was still made ready."""
+        question = given_up()
+        return self.result(question, self.row(question))
 
     def _timings_ms(self, row: Row) -> dict[str, float]:
         clock, num_tokens = row.clock, len(row.answer.token_ids)

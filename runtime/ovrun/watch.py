@@ -45,7 +45,7 @@ class Watch:
         for name, value in (("window", window), ("every", every)):
             if value < 1:
                 raise OVError(ExitCode.USAGE, f"{name} is {value}", "give a whole number of at least 1")
-        self._session, self._every = session, every
+        self.session, self._every = session, every
         self._options, self._messages = make_options(dict(options)), conversation(prompt, num_videos=1)
         self._glances: deque[Glance] = deque(maxlen=window)
         self._num_frames = 0
@@ -53,7 +53,7 @@ class Watch:
 
     def push(self, frame: ImageSource, on_progress: Progress = no_progress) -> TextStream | None:
         """The answer about the window that ends with this frame, to be read; None where none is due."""
-        desk, geometry, clock = self._session.desk, self._session.model.geometry, Stopwatch()
+        desk, geometry, clock = self.session.desk, self.session.model.geometry, Stopwatch()
         with clock.stage("decode_image"):
             image = load_image(frame)
         with clock.stage("tile"):
@@ -64,5 +64,5 @@ class Watch:
         clip = clip_of(list(self._glances))
         look = partial(desk.look, [clip], clock, on_progress)
         question = desk.settled(desk.prompt(self._messages, [], [clip], look), self._options, [clip], (), clock)
-        self._rows = self._session.rows() if self._rows is None else self._rows
-        return self._session.stream(question, self._rows, on_progress)
+        self._rows = self.session.rows() if self._rows is None else self._rows
+        return self.session.stream(question, self._rows, on_progress)

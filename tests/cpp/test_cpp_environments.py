@@ -54,6 +54,7 @@ def test_an_environment_that_will_not_do_is_named(
         config.write_text(config.read_text().replace("version = 3.", "version = 3.9.").replace("3.9.11", "3.9"))
     variables = {"OVRUN_PYTHON_HOME": str(folder)}
     if home == "no library":
+        next(folder.glob("lib/python3*/site-packages")).joinpath("ovrun").mkdir()
         variables["OVRUN_LIBPYTHON"] = str(tmp_path / "libpython.so")
     done = run_any(caption, picture, "x", tiny_bundle, **variables)
     assert (done.returncode, done.stdout) == (ExitCode.MISSING_DEPENDENCY, ""), done.stderr
@@ -65,3 +66,16 @@ def test_a_library_alone_says_so(caption: Path, library: Path, picture: Path, tm
     variables = {"LD_LIBRARY_PATH": str(tmp_path), "LD_PRELOAD": str(tmp_path / library.name)}
     done = run_any(caption, picture, OVRUN_PYTHON_HOME="", **variables)
     assert done.returncode == ExitCode.MISSING_DEPENDENCY and "no Python environment is known" in done.stderr
+
+
+def test_a_start_that_failed_can_be_repaired(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "empty", symlinks=True)
+    run(programs / "retries", tiny_bundle, tmp_path / "empty", sys.prefix)
+
+
+def test_a_package_that_breaks_needs_a_restart(caption: Path, picture: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "broken", symlinks=True)
+    next((tmp_path / "broken").glob("lib/python3*/site-packages")).joinpath("ovrun").mkdir()
+    done = run_any(caption, picture, OVRUN_PYTHON_HOME=str(tmp_path / "broken"))
+    assert done.returncode == ExitCode.MISSING_DEPENDENCY and "can't import ovrun" in done.stderr
+    assert "start the program again" in done.stderr

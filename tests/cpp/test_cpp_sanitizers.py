@@ -13,7 +13,9 @@ PICTURES = [ROOT / "examples" / name for name in ("shapes.png", "tile.png")]
 pytestmark = pytest.mark.slow  # each compiles everything again
 
 
-@pytest.mark.parametrize("program", ["refusals", "callbacks", "leaves", "answers", "threads", "cycles"])
+@pytest.mark.parametrize(
+    "program", ["refusals", "callbacks", "logs", "wrapper", "leaves", "exits", "answers", "threads", "cycles"]
+)
 @pytest.mark.parametrize(("name", "sanitize"), [("asan", "address,undefined"), ("tsan", "thread")])
 def test_no_sanitizer_finds_anything(
     name: str, sanitize: str, program: str, tiny_bundle: Path, rgb_file: tuple[Path, int, int]

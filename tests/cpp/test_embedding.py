@@ -49,7 +49,7 @@ def test_a_frame_is_let_go_of_when_the_call_returns(session: Session) -> None:
     """The memory could be freed then: whatever still looked at it would be a dangling pointer."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     chat = embedding.open_chat(session, None, [])
-    frame = ("rgb", 40, 40, [(pixels.ctypes.data, 0)], "bt601")
+    frame = ("rgb", 40, 40, [(pixels.ctypes.data, 0)], "bt601", None)
     first = answer(chat, prompt=b"What is this?", images=[frame])
     while first.piece() is not None:
         pass

@@ -100,7 +100,7 @@ def test_exit_codes() -> None:
     "document", ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]
 )
 def test_links_lead_somewhere(document: str) -> None:
-    text = (ROOT / document).read_text()
+    text = re.sub(r"`[^`\n]*`", "", (ROOT / document).read_text())  # code: a lambda of C++ looks like a link
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert ((ROOT / document).parent / target).exists(), target
 

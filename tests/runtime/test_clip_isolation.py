@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +105,35 @@ def test_a_senseless_limit_is_usage(clip: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OVError, match="OV_MAX_VIDEO_PIXELS") as caught:
         load_clip(clip)
     assert caught.value.code is ExitCode.USAGE
+
+
+class EnoughError(Exception):
+    """Of a caller who has lost interest."""
+
+
+def test_what_progress_raises_ends_the_process(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setattr(isolated, "MODULE", "rogue_decoder")
+    monkeypatch.setenv("OV_ROGUE", "sleep")
+    threads = []
+
+    def check(label: str, done: int, total: int) -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 5:
+            raise EnoughError(label)
+
+    started_s = time.monotonic()
+    with pytest.raises(EnoughError, match="decoding"):
+        load_clip(clip, on_progress=check)
+    assert time.monotonic() - started_s < 10  # the process would sleep for a minute
+    assert set(threads) == {threading.current_thread()}
+    assert not [child for child in psutil.Process().children() if "rogue_decoder" in " ".join(child.cmdline())]
+
+
+def test_frames_of_a_list_are_opened_while_they_are_wanted() -> None:
+    told: list[tuple[int, int]] = []
+    load_clip([np.zeros((4, 4, 3), np.uint8)] * 3, on_progress=lambda label, done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_nothing_of_libav_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
 import struct
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from PIL import Image
 from ovengines.errors import ExitCode, OVError
 from ovrun.media.clip import load_clip
 from ovrun.media.frames import FrameSampling
+from ovrun.media.source import open_bytes
 from ovrun.media.video import load_frames
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}|<_io|Errno")
@@ -231,3 +235,15 @@ def test_damaged_files_never_surprise(tmp_path: Path, seed: int) -> None:
     except OVError as err:
         assert err.code in (ExitCode.BAD_INPUT, ExitCode.LIMIT_EXCEEDED) and str(path) in err.message, f"seed {seed}"
         assert not ADDRESS.search(err.message.replace(str(path), "")), f"seed {seed}"
+
+
+def test_bytes_are_written_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the system takes at a time: Linux takes 2 GiB."""
+
+    class Short(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(data[:1000])
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering: Short(tmp_path / "bytes", "w+"))
+    with open_bytes(bytes(2500), "the video"):
+        assert (tmp_path / "bytes").stat().st_size == 2500

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import random
 import subprocess
 import sys
@@ -131,6 +133,37 @@ def test_nothing_outside_of_the_rows_is_read() -> None:
     """Rows that begin or end where memory that can't be read is; in a process of its own, which that would end."""
     done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "read\n"), done.stderr
+
+
+@pytest.mark.parametrize("stride", [1, -1, 1 << 31, 3 << 30, -(3 << 30), -(1 << 62)])
+def test_the_stride_of_a_single_row_means_nothing(stride: int) -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (1, 9, 3), np.uint8)
+    image = load_image(frame_at("rgb", 9, 1, [(rgb.ctypes.data, stride)]))
+    assert np.array_equal(np.asarray(image), rgb)
+    chroma = np.full((1, 10), 128, np.uint8)  # one row of it for two of luma
+    planes = [(rgb.ctypes.data, 9), (chroma.ctypes.data, stride)]
+    assert load_image(frame_at("nv12", 9, 2, planes)).size == (9, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes address space without memory")
+@pytest.mark.parametrize("format", ["grey", "rgb"])
+@pytest.mark.parametrize("upwards", [False, True])
+@pytest.mark.parametrize(("stride", "height"), [(3 << 30, 2), ((1 << 31) - 1, 2), (1 << 30, 5), ((1 << 30) - 1, 2)])
+def test_rows_that_lie_far_apart(stride: int, height: int, upwards: bool, format: str) -> None:
+    rows = np.random.default_rng(2).integers(0, 256, (height, 12), np.uint8)
+    length = stride * (height - 1) + 12
+    unreserved = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    with mmap.mmap(-1, length, flags=unreserved) as memory:
+        for y in range(height):
+            at = stride * (height - 1 - y if upwards else y)
+            memory[at : at + 12] = rows[y].tobytes()
+        anchor = ctypes.c_char.from_buffer(memory)
+        first = ctypes.addressof(anchor) + (stride * (height - 1) if upwards else 0)
+        width = 12 if format == "grey" else 4
+        image = load_image(frame_at(format, width, height, [(first, -stride if upwards else stride)]))
+        del anchor
+    pixels = np.asarray(image)
+    assert np.array_equal(pixels[..., 0] if format == "grey" else pixels.reshape(height, 12), rows)
 
 
 def test_views_of_numpy_are_frames() -> None:

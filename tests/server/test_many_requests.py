@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +80,27 @@ def test_a_client_that_goes_away_frees_its_slot(endless: Session, stream: bool) 
         assert time.monotonic() - began_s < 15  # 3,000 tokens would take more than twice that
         assert served.metric('ovrun_answers_total{outcome="cancelled"}') == 1
         assert not served.service.visits and served.service.worker.num_running == 0
+
+
+def test_a_video_that_nobody_waits_for_is_not_decoded_on(
+    served: Running, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoders: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(command: list[str], **settings: Any) -> subprocess.Popen[bytes]:
+        decoders.append(popen(["sleep", "60"], **settings))
+        return decoders[0]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    url = f"data:video/mp4;base64,{base64.b64encode(clip).decode()}"
+    content = [{"type": "video_url", "video_url": {"url": url}}]
+    body = {"model": "default", "messages": [{"role": "user", "content": content}]}
+    gone = raw_request(served.port, json.dumps(body).encode())
+    until(lambda: bool(decoders))
+    assert decoders[0].poll() is None
+    gone.close()
+    until(lambda: decoders[0].returncode is not None)
 
 
 def test_time_is_up(endless: Session) -> None:

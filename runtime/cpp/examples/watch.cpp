@@ -1,11 +1,12 @@
 // Live video: a camera that never waits, and a worker that answers about its newest frames.
-//
 // The camera here draws a square that comes nearer, as NV12. The worker always takes the newest frame; what comes while
 // it answers is dropped.
 //
 //     watch [BUNDLE]
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <future>
 #include <iostream>
 #include <mutex>
 #include <optional>
@@ -61,7 +62,7 @@ int main(int argc, char** argv) try {
     auto session = ov::Session::open(argc > 1 ? argv[1] : "");
     auto watch = session.watch("What shape moves in the video?", 4, 3, ov::Options().set("max-new-tokens", 16));
     Newest newest;
-    std::thread camera([&newest] {
+    const auto camera = std::async(std::launch::async, [&newest] {  // waited for however this block is left
         for (int number = 0; number < kFrames; ++number) {
             newest.put(draw(number));
             std::this_thread::sleep_for(std::chrono::milliseconds(40));
@@ -72,7 +73,6 @@ int main(int argc, char** argv) try {
         const auto answer = watch.push(ov::nv12(picture->luma.data(), picture->chroma.data(), kSide, kSide));
         if (answer) std::cout << answer->tiles << " frames: " << answer->text << std::endl;
     }
-    camera.join();
 } catch (const ov::Error& error) {
     std::cerr << "error: " << error.what() << "\nhint: " << error.hint() << "\n";
     return error.code();

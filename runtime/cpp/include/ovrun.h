@@ -7,6 +7,8 @@
  * - Text is UTF-8 and ends with a zero byte. What is handed in is read before the call returns, and not after; so
  *   pixels are never copied to be kept.
  * - Handles are numbers, not addresses: one that is closed, null or of another kind is OV_USAGE, never a crash.
+ * - When the process ends, or the Python of a host that is Python, answers are cancelled and waited for, ten seconds at
+ *   most. From then on calls are OV_USAGE; what closes and frees goes on to be OV_OK.
  * - After fork() the child must not call anything here but ov_abi_version and ov_version: OV_USAGE. Use exec.
  * C++ programs include ovrun.hpp instead. The whole story: docs/cpp.md. */
 #ifndef OVRUN_H
@@ -26,7 +28,7 @@ extern "C" {
 #endif
 
 /* Changes with any signature, struct or number below. Compare it with ov_abi_version() before any other call. */
-#define OV_ABI_VERSION 1u
+#define OV_ABI_VERSION 2u
 
 /* The exit codes of the command line, and one more. */
 typedef int32_t ov_status;
@@ -39,8 +41,9 @@ enum {
     OV_BUNDLE_INVALID = 5,
     OV_MISSING_DEPENDENCY = 6, /* no Python, no package, no device */
     OV_OUT_OF_MEMORY = 7,
+    OV_PARITY_FAILED = 8,
     OV_INTERRUPTED = 130,
-    OV_BUSY = 200              /* called from within a callback of the same session */
+    OV_BUSY = 200              /* called from within a callback for which the session waits */
 };
 
 typedef struct ov_session ov_session; /* an opened bundle: the model in memory */
@@ -123,10 +126,12 @@ typedef struct ov_result {
 } ov_result;
 
 /* A piece of text that has become certain, not ended by a zero byte; 0 goes on, anything else stops the answer, whose
- * finish_reason is then "interrupted". Called by the thread that asks. It may use other sessions, and no GIL is held. */
+ * finish_reason is then "interrupted". Called by the thread that asks, with no GIL held. It may use other sessions,
+ * unless their answer waits for this one (OV_BUSY), and it may end its thread (pthread_exit, pthread_cancel). */
 typedef int32_t (*ov_text_callback)(const char* piece, size_t num_bytes, void* user);
 
-/* A line of the log: level -1 error, 0 warning, 1 what is being done, 2 everything. Called by any thread. */
+/* A line of the log: level -1 error, 0 warning, 1 what is being done, 2 everything. Called by any thread, by several at
+ * once. It must not wait for an answer, nor end its thread; what it throws is dropped. */
 typedef void (*ov_log_callback)(int32_t level, const char* message, void* user);
 
 /* --- Without a session -------------------------------------------------------------------------------------------- */
@@ -147,7 +152,9 @@ OV_API ov_status ov_start(void);
  * (it can be started once in a process), so a later call starts anew at no cost. OV_BUSY from within a callback. */
 OV_API ov_status ov_stop(void);
 
-/* Hands the log to `callback` up to `verbosity` (-1 to 2); NULL ends that. Starts Python. */
+/* Hands the log to `callback` up to `verbosity` (-1 to 2); NULL ends that. Starts Python. When this or ov_stop has
+ * returned, the callback before is not running any more, so that its `user` may be freed; but not where it is called
+ * from within a callback of the log, which it can't wait for. */
 OV_API ov_status ov_set_log(ov_log_callback callback, int32_t verbosity, void* user);
 
 /* --- Sessions ----------------------------------------------------------------------------------------------------- */
@@ -164,7 +171,9 @@ OV_API ov_status ov_generate(
  * and the finish_reason "interrupted". Nothing happens where nothing runs. */
 OV_API ov_status ov_cancel(ov_session* session);
 
-/* Cancels, waits, and frees the model; its chats and watches are closed with it. OV_BUSY from within its callback. */
+/* Cancels, waits, and frees the model; its chats and watches are closed with it. From within its callback, or one that
+ * its answer waits for, it does not wait: the handle is closed now, the model freed when that answer has returned. The
+ * same holds for ov_chat_close and ov_watch_close, which cancel no answers but their own. */
 OV_API ov_status ov_session_close(ov_session* session);
 
 OV_API ov_status ov_result_free(ov_result* result);

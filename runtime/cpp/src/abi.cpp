@@ -1,48 +1,86 @@
 // The functions of ovrun.h: what is handed in is checked, nothing is thrown out. What they do is elsewhere.
+#include <mutex>
 #include <new>
 #include <set>
 
+#include "cancellation.h"
 #include "handles.h"
 #include "interpreter.h"
 #include "last_error.h"
+#include "lifetime.h"
+#include "log.h"
 #include "request_check.h"
 #include "target.h"
+#include "unwinding.h"
 
 namespace ovrun {
 namespace {
 
-// What every call begins with: not forked, no GIL; and what it must not end with, an exception.
+// What a call gives is null until it has something, whatever comes in between.
+template <class Given>
+void clear(Given** given) {
+    if (given) *given = nullptr;
+}
+
+// What comes out of a call in place of an exception.
 template <class Work>
-ov_status call(Work work) noexcept {
+ov_status guarded(Work work) {
     try {
-        if (const ov_status status = check_process()) return status;
-        const WithoutGil without_gil;
         return work();
     } catch (const std::bad_alloc&) {
         return fail(OV_OUT_OF_MEMORY, "out of memory", "");  // short enough to need none
     } catch (const std::exception& error) {
         return fail(OV_UNEXPECTED, error.what(), "report it");
-    } catch (...) {
+    }
+    OVRUN_LET_THREADS_END
+    catch (...) {
         return fail(OV_UNEXPECTED, "unexpected", "");
     }
 }
 
+// What every call begins with: not forked, not over, no GIL.
+template <class Work>
+ov_status call(Work work) {
+    const Uncancelled uncancelled;
+    return guarded([&] {
+        if (const ov_status status = check_fork()) return status;
+        const Visit visit;
+        if (const ov_status status = check_end()) return status;
+        const WithoutGil without_gil;
+        return ov_status{work()};
+    });
+}
+
+// The same for what gives back, which goes on to work when Python has ended, without it.
+template <class Work>
+ov_status give_back(Work work) {
+    return guarded([&] {
+        if (const ov_status status = check_fork()) return status;
+        return is_over() ? ov_status{work()} : call(work);
+    });
+}
+
 // Whom a call that asks something talks to.
 struct Conversation {
-    const Gate* gate;
+    const Target* target;
     ov_text_callback callback;
     void* user;
+
+    int32_t call_back(const char* piece, size_t num_bytes) const {
+        const AsTheCaller as_the_caller;
+        return callback(piece, num_bytes, user);
+    }
 
     Listener listener() {
         return {
             this,
-            [](void*, const char* message, const char* hint) { last_error() = {message, hint}; },
+            complaints().complain,
             [](void* self, const char* piece, size_t num_bytes) {
                 auto& me = *static_cast<Conversation*>(self);
-                if (me.callback && me.callback(piece, num_bytes, me.user) != 0) return false;
-                return !me.gate->is_stopped();
+                if (me.callback && me.call_back(piece, num_bytes) != 0) return false;
+                return !me.target->is_stopped();
             },
-            [](void* self) { return !static_cast<Conversation*>(self)->gate->is_stopped(); },
+            [](void* self) { return !static_cast<Conversation*>(self)->target->is_stopped(); },
         };
     }
 };
@@ -69,27 +107,30 @@ Results& results() {
     return *all;
 }
 
+// `request` has been checked.
 ov_status ask(
     const void* handle, Kind kind, const ov_request* request, ov_text_callback callback, void* user,
     ov_result** result) {
-    if (result == nullptr) return missing("result");
-    *result = nullptr;
-    if (const ov_status status = check_request(request)) return status;
     return with_target(handle, kind, [&](Target& target) {
-        Conversation conversation{target.gate.get(), callback, user};
+        Conversation conversation{&target, callback, user};
         const Listener listener = conversation.listener();
         const ov_status status = bridge()->answer(&listener, target.python, request, result);
         if (*result) results().add(*result);
+        if (status == OV_OK) watch_for_exit();
         return status;
     });
+}
+
+ov_status check_question(const ov_request* request, ov_result** result) {
+    if (result == nullptr) return missing("result");
+    return check_request(request);
 }
 
 // A chat or watch of a session; `make` gets the session's object and gives its own.
 template <class Handle, class Make>
 ov_status open_on(ov_session* session, Kind kind, Handle** handle, Make make) {
     return with_target(session, Kind::session, [&](Target& owner) {
-        Conversation nobody{owner.gate.get(), nullptr, nullptr};
-        const Listener listener = nobody.listener();
+        const Listener listener = complaints();
         void* object = nullptr;
         if (const ov_status status = make(&listener, owner.python, &object)) return status;
         *handle = reinterpret_cast<Handle*>(handles().add(std::make_shared<Target>(kind, owner.gate, object)));
@@ -116,6 +157,7 @@ const char* ov_status_text(ov_status status) {
         case OV_BUNDLE_INVALID: return "bundle or engine invalid";
         case OV_MISSING_DEPENDENCY: return "missing dependency or device";
         case OV_OUT_OF_MEMORY: return "out of memory";
+        case OV_PARITY_FAILED: return "parity failed";
         case OV_INTERRUPTED: return "interrupted";
         case OV_BUSY: return "busy";
         default: return "unknown status";
@@ -131,8 +173,11 @@ ov_status ov_start(void) { return call(start); }
 ov_status ov_stop(void) {
     return call([] {
         if (bridge() == nullptr) return ov_status{OV_OK};
-        if (const ov_status status = close_everything()) return status;
-        bridge()->set_log(nullptr, nullptr, 0, nullptr);
+        if (Visit::depth() > 1) {
+            return fail(OV_BUSY, "a callback can't stop what called it", "call it when that has returned");
+        }
+        close_everything();
+        set_log(nullptr, 0, nullptr);
         bridge()->collect();
         return ov_status{OV_OK};
     });
@@ -141,32 +186,34 @@ ov_status ov_stop(void) {
 ov_status ov_set_log(ov_log_callback callback, int32_t verbosity, void* user) {
     return call([&] {
         if (const ov_status status = start()) return status;
-        Conversation nobody{nullptr, nullptr, nullptr};
-        const Listener listener = nobody.listener();
-        return bridge()->set_log(&listener, callback, verbosity, user);
+        return set_log(callback, verbosity, user);
     });
 }
 
 ov_status ov_session_open(const char* bundle_name, const ov_option* options, size_t num_options, ov_session** session) {
+    clear(session);
     return call([&] {
         if (session == nullptr) return missing("session");
-        *session = nullptr;
         if (const ov_status status = check_options(options, num_options)) return status;
         if (const ov_status status = start()) return status;
-        Conversation nobody{nullptr, nullptr, nullptr};
-        const Listener listener = nobody.listener();
+        const Listener listener = complaints();
         void* object = nullptr;
         const ov_status status = bridge()->open_session(&listener, bundle_name, options, num_options, &object);
         if (status) return status;
         auto target = std::make_shared<Target>(Kind::session, std::make_shared<Gate>(), object);
         *session = reinterpret_cast<ov_session*>(handles().add(std::move(target)));
+        watch_for_exit();
         return status;
     });
 }
 
 ov_status ov_generate(
     ov_session* session, const ov_request* request, ov_text_callback callback, void* user, ov_result** result) {
-    return call([&] { return ask(session, Kind::session, request, callback, user, result); });
+    clear(result);
+    return call([&] {
+        if (const ov_status status = check_question(request, result)) return status;
+        return ask(session, Kind::session, request, callback, user, result);
+    });
 }
 
 ov_status ov_cancel(ov_session* session) {
@@ -174,11 +221,11 @@ ov_status ov_cancel(ov_session* session) {
 }
 
 ov_status ov_session_close(ov_session* session) {
-    return call([&] { return close(session, Kind::session); });
+    return give_back([&] { return close(session, Kind::session); });
 }
 
 ov_status ov_result_free(ov_result* result) {
-    return call([&] {
+    return give_back([&] {
         if (result == nullptr) return ov_status{OV_OK};
         if (!results().take(result)) return fail(OV_USAGE, "the result was given back before, or was never one", "");
         bridge()->free_result(result);
@@ -188,9 +235,9 @@ ov_status ov_result_free(ov_result* result) {
 
 ov_status ov_chat_open(
     ov_session* session, const char* system, const ov_option* options, size_t num_options, ov_chat** chat) {
+    clear(chat);
     return call([&] {
         if (chat == nullptr) return missing("chat");
-        *chat = nullptr;
         if (const ov_status status = check_options(options, num_options)) return status;
         return open_on(session, Kind::chat, chat, [&](const Listener* listener, void* owner, void** object) {
             return bridge()->open_chat(listener, owner, system, options, num_options, object);
@@ -200,19 +247,23 @@ ov_status ov_chat_open(
 
 ov_status ov_chat_ask(
     ov_chat* chat, const ov_request* request, ov_text_callback callback, void* user, ov_result** result) {
-    return call([&] { return ask(chat, Kind::chat, request, callback, user, result); });
+    clear(result);
+    return call([&] {
+        if (const ov_status status = check_question(request, result)) return status;
+        return ask(chat, Kind::chat, request, callback, user, result);
+    });
 }
 
 ov_status ov_chat_close(ov_chat* chat) {
-    return call([&] { return close(chat, Kind::chat); });
+    return give_back([&] { return close(chat, Kind::chat); });
 }
 
 ov_status ov_watch_open(
     ov_session* session, const char* prompt, int32_t window, int32_t every, const ov_option* options,
     size_t num_options, ov_watch** watch) {
+    clear(watch);
     return call([&] {
         if (watch == nullptr) return missing("watch");
-        *watch = nullptr;
         if (const ov_status status = check_options(options, num_options)) return status;
         return open_on(session, Kind::watch, watch, [&](const Listener* listener, void* owner, void** object) {
             return bridge()->open_watch(listener, owner, prompt, window, every, options, num_options, object);
@@ -222,8 +273,11 @@ ov_status ov_watch_open(
 
 ov_status ov_watch_push(
     ov_watch* watch, const ov_media* frame, ov_text_callback callback, void* user, ov_result** result) {
+    clear(result);
     return call([&] {
+        if (result == nullptr) return missing("result");
         if (frame == nullptr) return missing("frame");
+        if (const ov_status status = check_media(*frame, "frame")) return status;
         ov_request request{};
         request.images = frame;
         request.num_images = 1;
@@ -232,5 +286,5 @@ ov_status ov_watch_push(
 }
 
 ov_status ov_watch_close(ov_watch* watch) {
-    return call([&] { return close(watch, Kind::watch); });
+    return give_back([&] { return close(watch, Kind::watch); });
 }

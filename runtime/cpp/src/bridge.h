@@ -1,14 +1,17 @@
 // The seam between libovrun, which knows no Python, and ovrun_bridge, which is compiled for one version of it.
 //
-// The two are built together; the version in the name of the entry keeps others apart. Plain C types only, so that they
-// need not come from one compiler.
+// The two are built together, and go with ovrun/embedding.py of the same version. Plain C types only, so that they need
+// not come from one compiler.
 #pragma once
 
 #include "ovrun.h"
 
 namespace ovrun {
 
-#define OVRUN_BRIDGE_ENTRY "ovrun_bridge_1"
+// Changes with anything below, and with any function of ovrun.embedding; all three are compared at the start.
+#define OVRUN_BRIDGE_VERSION 2
+#define OVRUN_BRIDGE_VERSION_NAME "ovrun_bridge_version"
+#define OVRUN_BRIDGE_ENTRY "ovrun_bridge_enter"
 
 // Whom a call talks to while it runs. None of these is called with the GIL held.
 struct Listener {
@@ -28,14 +31,15 @@ struct Bridge {
     ov_status (*answer)(const Listener*, void* target, const ov_request*, ov_result**);
     void (*close)(void* target);
     void (*free_result)(ov_result*);
-    ov_status (*set_log)(const Listener*, ov_log_callback, int32_t verbosity, void* user);
+    ov_status (*set_log)(const Listener*, void (*tell)(int32_t level, const char* line), int32_t verbosity);
     void (*collect)();
 };
 
-// How to start Python, where it does not run yet.
+// How to start Python, where it does not run yet, and what to do when it ends.
 struct Start {
     const char* executable;     // whose environment it is; null: Python runs
     const char* site_packages;  // where the package is, should Python not find it by itself; may be null
+    void (*python_ends)();
 };
 
 using BridgeEntry = ov_status (*)(const Start*, const Listener*, const Bridge** bridge);

@@ -27,23 +27,10 @@ bool is_file(const fs::path& path) {
     return fs::is_regular_file(path, error);
 }
 
-// A value of pyvenv.cfg: "version = 3.11.7".
-std::string setting(const fs::path& home, const std::string& key) {
-    std::ifstream file(home / "pyvenv.cfg");
-    for (std::string line; std::getline(file, line);) {
-        const auto equals = line.find('=');
-        if (equals == std::string::npos) continue;
-        const auto name = line.substr(0, line.find_last_not_of(' ', equals ? equals - 1 : 0) + 1);
-        const auto start = line.find_first_not_of(' ', equals + 1);
-        if (name == key && start != std::string::npos) return line.substr(start, line.find_last_not_of(" \r") + 1 - start);
-    }
-    return "";
-}
-
 // "3.11" of a folder lib/python3.11; of several the one that has the package, else the newest.
 std::string version_of(const fs::path& home) {
     for (const char* key : {"version", "version_info"}) {
-        if (const auto found = short_version(setting(home, key)); !found.empty()) return found;
+        if (const auto found = short_version(venv_setting(home, key)); !found.empty()) return found;
     }
     std::vector<std::pair<std::pair<bool, int>, std::string>> found;
     std::error_code error;
@@ -112,6 +99,19 @@ fs::path own_folder() {
     return fs::weakly_canonical(info.dli_fname, error).parent_path();
 }
 
+// Lines such as "version = 3.11.7".
+std::string venv_setting(const fs::path& home, const std::string& key) {
+    std::ifstream file(home / "pyvenv.cfg");
+    for (std::string line; std::getline(file, line);) {
+        const auto equals = line.find('=');
+        if (equals == std::string::npos) continue;
+        const auto name = line.substr(0, line.find_last_not_of(' ', equals ? equals - 1 : 0) + 1);
+        const auto start = line.find_first_not_of(' ', equals + 1);
+        if (name == key && start != std::string::npos) return line.substr(start, line.find_last_not_of(" \r") + 1 - start);
+    }
+    return "";
+}
+
 std::optional<Environment> find_environment() {
     if (auto named = variable("OVRUN_PYTHON_HOME"); !named.empty()) return environment_at(named, "OVRUN_PYTHON_HOME");
     if (auto around = environment_around(own_folder())) return around;
@@ -124,7 +124,9 @@ std::vector<std::string> libpython_files(const Environment& environment) {
     if (auto named = variable("OVRUN_LIBPYTHON"); !named.empty()) return {named};
     std::error_code error;
     std::vector<fs::path> bases{fs::weakly_canonical(environment.executable, error).parent_path().parent_path()};
-    if (const auto home = setting(environment.home, "home"); !home.empty()) bases.push_back(fs::path(home).parent_path());
+    if (const auto base = venv_setting(environment.home, "home"); !base.empty()) {
+        bases.push_back(fs::path(base).parent_path());
+    }
     bases.push_back(environment.home);
     const auto name = "libpython" + environment.version + ".so";
     std::vector<std::string> files;

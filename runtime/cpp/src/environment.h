@@ -27,4 +27,7 @@ std::filesystem::path find_bridge(const std::string& version, const std::filesys
 
 std::filesystem::path own_folder();
 
+// A value of the pyvenv.cfg in `home`; "" where there is none.
+std::string venv_setting(const std::filesystem::path& home, const std::string& key);
+
 }  // namespace ovrun

@@ -4,6 +4,7 @@
 #include <link.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 
 namespace ovrun {
@@ -16,10 +17,18 @@ bool look_up(const char* name, Function& function) {
     return function != nullptr;
 }
 
+// A function that got another name in 3.13.
+template <class Function>
+bool look_up(const char* name, const char* before, Function& function) {
+    return look_up(name, function) || look_up(before, function);
+}
+
 bool look_up_all(HostPython& python) {
+    look_up("Py_IsFinalizing", "_Py_IsFinalizing", python.is_finalizing);
     return look_up("Py_IsInitialized", python.is_initialized) && look_up("Py_GetVersion", python.version) &&
-           look_up("PyGILState_Check", python.has_gil) && look_up("PyEval_SaveThread", python.save_thread) &&
-           look_up("PyEval_RestoreThread", python.restore_thread);
+           look_up("PyThreadState_GetUnchecked", "_PyThreadState_UncheckedGet", python.running_state) &&
+           look_up("PyGILState_GetThisThreadState", python.own_state) &&
+           look_up("PyEval_SaveThread", python.save_thread) && look_up("PyEval_RestoreThread", python.restore_thread);
 }
 
 int find_libpython(dl_phdr_info* info, std::size_t, void* found) {
@@ -38,6 +47,14 @@ bool make_global() {
 }
 
 }  // namespace
+
+bool HostPython::has_gil() const {
+    const void* running = running_state();
+    if (running == nullptr) return false;
+    const std::string text = version();
+    const bool is_of_this_thread = std::atoi(text.c_str() + text.find('.') + 1) >= 12;
+    return is_of_this_thread || running == own_state();
+}
 
 const HostPython* host_python() {
     static std::atomic<const HostPython*> found{nullptr};

@@ -15,16 +15,10 @@ ov_status check_list(const void* items, size_t count, const std::string& name) {
     return fail(OV_USAGE, "there are " + std::to_string(count) + " " + name, "set all members of the request");
 }
 
-ov_status check_media(const ov_media* items, size_t count, const std::string& name) {
+ov_status check_all_media(const ov_media* items, size_t count, const std::string& name) {
     if (const ov_status status = check_list(items, count, name)) return status;
     for (size_t i = 0; i < count; ++i) {
-        const std::string which = name + "[" + std::to_string(i) + "]";
-        const ov_media& media = items[i];
-        if (media.kind == OV_FILE && media.path == nullptr) return missing((which + ".path").c_str());
-        if (media.kind == OV_BYTES && media.bytes == nullptr) return missing((which + ".bytes").c_str());
-        if (media.kind < OV_FILE || media.kind > OV_FRAME) {
-            return fail(OV_USAGE, which + ".kind is " + std::to_string(media.kind), "give OV_FILE, OV_BYTES or OV_FRAME");
-        }
+        if (const ov_status status = check_media(items[i], name + "[" + std::to_string(i) + "]")) return status;
     }
     return OV_OK;
 }
@@ -33,6 +27,13 @@ ov_status check_media(const ov_media* items, size_t count, const std::string& na
 
 ov_status missing(const char* argument) {
     return fail(OV_USAGE, std::string(argument) + " is null", "give its address");
+}
+
+ov_status check_media(const ov_media& media, const std::string& name) {
+    if (media.kind == OV_FILE && media.path == nullptr) return missing((name + ".path").c_str());
+    if (media.kind == OV_BYTES && media.bytes == nullptr) return missing((name + ".bytes").c_str());
+    if (media.kind >= OV_FILE && media.kind <= OV_FRAME) return OV_OK;
+    return fail(OV_USAGE, name + ".kind is " + std::to_string(media.kind), "give OV_FILE, OV_BYTES or OV_FRAME");
 }
 
 ov_status check_options(const ov_option* options, size_t num_options) {
@@ -45,8 +46,8 @@ ov_status check_options(const ov_option* options, size_t num_options) {
 
 ov_status check_request(const ov_request* request) {
     if (request == nullptr) return missing("request");
-    if (const ov_status status = check_media(request->images, request->num_images, "images")) return status;
-    if (const ov_status status = check_media(request->video, request->num_video, "video")) return status;
+    if (const ov_status status = check_all_media(request->images, request->num_images, "images")) return status;
+    if (const ov_status status = check_all_media(request->video, request->num_video, "video")) return status;
     return check_options(request->options, request->num_options);
 }
 

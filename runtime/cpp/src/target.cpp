@@ -3,6 +3,7 @@
 #include "handles.h"
 #include "interpreter.h"
 #include "last_error.h"
+#include "lifetime.h"
 
 namespace ovrun {
 namespace {
@@ -17,27 +18,24 @@ std::shared_ptr<Target> find(const void* handle, Kind kind) {
     return target;
 }
 
-ov_status busy() {
-    return fail(OV_BUSY, "the session is at the answer that called back", "call it when that has returned");
-}
-
+// Where Python has ended, its objects have too.
 void release(Target& target) {
     if (target.python == nullptr) return;
     bridge()->close(target.python);
     target.python = nullptr;
 }
 
-// Its chats and watches hold the memory of their own.
-void close_session(Target& session) {
-    session.gate->close();
-    const Turn turn(*session.gate);
+// In a turn. Its chats and watches hold memory of their own.
+void release_all(Target& target) {
+    if (target.kind != Kind::session) return release(target);
     for (const auto& other : handles().all()) {
-        if (other->gate == session.gate && other.get() != &session) {
+        if (other->gate == target.gate && other.get() != &target) {
             handles().remove(*other);
             release(*other);
         }
     }
-    release(session);
+    release(target);
+    bridge()->collect();  // or memory would grow from session to session
 }
 
 }  // namespace
@@ -45,10 +43,13 @@ void close_session(Target& session) {
 ov_status with_target(const void* handle, Kind kind, const std::function<ov_status(Target&)>& work) {
     const auto target = find(handle, kind);
     if (target == nullptr) return no_handle(name_of(kind));
-    if (target->gate->is_mine()) return busy();
     const Turn turn(*target->gate);
-    if (target->python == nullptr) return no_handle(name_of(kind));
-    if (target->gate->is_closing()) return no_handle("session");
+    if (!turn) {
+        return fail(OV_BUSY, "the session is at an answer whose callback waits for this call",
+                    "call it when that has returned");
+    }
+    if (target->python == nullptr || target->closing) return no_handle(name_of(kind));
+    if (target->gate->is_closing()) return check_end() ? OV_USAGE : no_handle("session");
     return work(*target);
 }
 
@@ -61,32 +62,30 @@ ov_status cancel(const void* session) {
 
 ov_status close(const void* handle, Kind kind) {
     const auto target = find(handle, kind);
-    if (target == nullptr) return no_handle(name_of(kind));
-    if (target->gate->is_mine()) return busy();
-    if (handles().remove(handle) == nullptr) return no_handle(name_of(kind));  // another thread was quicker
-    if (kind == Kind::session) {
-        close_session(*target);
+    if (target == nullptr || handles().remove(handle) == nullptr) return no_handle(name_of(kind));
+    if (is_over()) return OV_OK;
+    target->closing = true;
+    if (kind == Kind::session) target->gate->close();
+    if (const Turn turn(*target->gate); turn) {
+        release_all(*target);
     } else {
-        const Turn turn(*target->gate);
-        release(*target);
+        target->gate->leave([target] { release_all(*target); });
     }
     return OV_OK;
 }
 
-ov_status close_everything() {
-    const auto all = handles().all();
-    for (const auto& target : all) {
-        if (target->gate->is_mine()) return busy();
-    }
-    for (const auto& target : all) {
-        if (target->kind == Kind::session) target->gate->close();  // all at once, then one after the other
-    }
-    for (const auto& target : all) {
+void close_gates() {
+    for (const auto& target : handles().all()) target->gate->close();
+}
+
+void close_everything() {
+    close_gates();  // all at once, then one after the other
+    for (const auto& target : handles().all()) {
         if (target->kind != Kind::session) continue;
+        const Turn turn(*target->gate);
         handles().remove(*target);
-        close_session(*target);
+        if (turn) release_all(*target);
     }
-    return OV_OK;
 }
 
 }  // namespace ovrun

@@ -19,6 +19,7 @@ from ovrun.media.frames import RELEASED_SAMPLING, FrameSampling, spread_frames
 from ovrun.media.image import ImageSource
 from ovrun.media.isolated import decode_isolated
 from ovrun.media.source import choose_files, folder_files, load_images, open_bytes, open_file
+from ovrun.progress import Progress, no_progress
 
 VideoSource = str | os.PathLike[str] | bytes | Sequence[ImageSource]
 
@@ -39,13 +40,16 @@ class Clip:
     warnings: tuple[str, ...]
 
 
-def load_clip(source: VideoSource, sampling: FrameSampling = RELEASED_SAMPLING) -> Clip:
+def load_clip(
+    source: VideoSource, sampling: FrameSampling = RELEASED_SAMPLING, on_progress: Progress = no_progress
+) -> Clip:
     """The frames of a video that `sampling` chooses.
 
     Args:
         source: path of a video file or animation (MP4, MKV, WebM, AVI, MPEG-TS, GIF, animated WebP ...), or its bytes;
             path of a folder of frame images, in order of their names; or the frames themselves.
         sampling: of a folder, neither number given means ten frames, as released; of frames, all of them.
+        on_progress: called several times a second; what it raises ends the decoding.
 
     Raises:
         OVError: BAD_INPUT for what is no video that can be read, LIMIT_EXCEEDED for one that is too much, USAGE for
@@ -53,23 +57,23 @@ def load_clip(source: VideoSource, sampling: FrameSampling = RELEASED_SAMPLING) 
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         with open_bytes(source, "the video") as file:
-            return _from_file(file, sampling, "the video")
+            return _from_file(file, sampling, "the video", on_progress)
     if isinstance(source, (str, os.PathLike)):
         if os.path.isdir(source):
             files = folder_files(Path(source))
             _refuse_fps(sampling, f"the folder {source}")
-            return _from_images(files, choose_files(len(files), sampling))
+            return _from_images(files, choose_files(len(files), sampling), on_progress)
         with open_file(source) as file:
-            return _from_file(file, sampling, str(source))
+            return _from_file(file, sampling, str(source), on_progress)
     if isinstance(source, (list, tuple)):
-        return _from_sequence(source, sampling)
+        return _from_sequence(source, sampling, on_progress)
     raise OVError(
         ExitCode.BAD_INPUT, f"{type(source).__name__} is not a video", "give a path, bytes, or a list of frames"
     )
 
 
-def _from_file(file: IO[bytes], sampling: FrameSampling, label: str) -> Clip:
-    images, chosen = decode_isolated(file, sampling, label)
+def _from_file(file: IO[bytes], sampling: FrameSampling, label: str, on_progress: Progress) -> Clip:
+    images, chosen = decode_isolated(file, sampling, label, on_progress)
     return Clip(
         frames=tuple(images[index] for index in chosen.indices),
         times_s=chosen.times_s,
@@ -80,13 +84,13 @@ def _from_file(file: IO[bytes], sampling: FrameSampling, label: str) -> Clip:
     )
 
 
-def _from_sequence(frames: Sequence[ImageSource], sampling: FrameSampling) -> Clip:
+def _from_sequence(frames: Sequence[ImageSource], sampling: FrameSampling, on_progress: Progress) -> Clip:
     if not frames:
         raise OVError(ExitCode.BAD_INPUT, "the video has no frames", "give at least one")
     _refuse_fps(sampling, "a list of frames")
     count = len(frames) if sampling.num_frames is None else sampling.num_frames
     check_limit("frames", count, "the video has")
-    return _from_images(frames, spread_frames(len(frames), count))
+    return _from_images(frames, spread_frames(len(frames), count), on_progress)
 
 
 def _refuse_fps(sampling: FrameSampling, what: str) -> None:
@@ -94,9 +98,9 @@ def _refuse_fps(sampling: FrameSampling, what: str) -> None:
         raise OVError(ExitCode.USAGE, f"{what} has no times to take frames per second from", "give num_frames instead")
 
 
-def _from_images(sources: Sequence[ImageSource], indices: Sequence[int]) -> Clip:
+def _from_images(sources: Sequence[ImageSource], indices: Sequence[int], on_progress: Progress) -> Clip:
     return Clip(
-        frames=tuple(load_images(sources, indices)),
+        frames=tuple(load_images(sources, indices, on_progress)),
         times_s=(),
         indices=tuple(indices),
         num_frames=len(sources),

@@ -1,7 +1,8 @@
 """Decodes an untrusted video in a process of its own, and outlives whatever becomes of that process.
 
-The process gets an open file, not a name; see `ovrun.media.decoder` for what it may do. Here is the clock that ends it.
-A new program rather than a fork: this process has threads and an engine.
+The process gets an open file, not a name; see `ovrun.media.decoder` for what it may do. Here it is ended
+when its time is over, or when nobody wants the frames any more. A new program rather than a fork: this process has
+threads and an engine.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict
-from threading import Event, Timer
+from threading import Thread
 from typing import IO
 
 from PIL import Image
@@ -26,9 +29,11 @@ from ovrun.log import logger
 from ovrun.media import wire
 from ovrun.media.chosen import ChosenFrames
 from ovrun.media.frames import FrameSampling
+from ovrun.progress import Progress, no_progress
 
 MODULE = "ovrun.media.decoder"
 MAX_THREADS = 4
+ASK_EVERY_S = 0.1  # whether the frames are still wanted
 # What Python and its libraries need to start; no secret of this process goes along.
 KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL")
 KEPT_PREFIXES = ("OV_", "PYTHON", "LD_", "DYLD_")
@@ -36,22 +41,32 @@ KEPT_PREFIXES = ("OV_", "PYTHON", "LD_", "DYLD_")
 SET_VARIABLES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
+Frames = tuple[dict[int, Image.Image], ChosenFrames]
+
+
 def decode_isolated(
-    file: IO[bytes], sampling: FrameSampling, label: str
-) -> tuple[dict[int, Image.Image], ChosenFrames]:
+    file: IO[bytes], sampling: FrameSampling, label: str, on_progress: Progress = no_progress
+) -> Frames:
     """The frames by number, and what was chosen. `file` is a plain file; its position is changed.
+
+    `on_progress` is called all the while, by the thread that calls; what it raises ends the process.
 
     Raises:
         OVError: BAD_INPUT for what can't be decoded, LIMIT_EXCEEDED for what takes too much time, memory or pixels.
     """
     limit_s = limit_value("video_seconds")
     file.seek(0)
-    with _process(file, sampling, label) as process, _clock(process, limit_s) as out_of_time:
-        assert process.stdout is not None
+    with _process(file, sampling, label) as process:
+        received = _receive(process, label)
+        is_late = not _wait(received, limit_s, on_progress)
+        if is_late:
+            process.kill()
         try:
-            return wire.receive(process.stdout, label)
+            return received.result()
         except wire.BrokenMessage as err:
-            raise _death(_status(process), out_of_time.is_set(), label) from err
+            raise _death(_status(process), is_late, label) from err
+        finally:
+            del received  # it holds an error, which holds this call: a circle
 
 
 @contextmanager
@@ -94,22 +109,33 @@ def _environment() -> dict[str, str]:
     return kept | SET_VARIABLES | {"PYTHONPATH": search_path}
 
 
-@contextmanager
-def _clock(process: subprocess.Popen[bytes], limit_s: float) -> Iterator[Event]:
-    """Kills the process when its time is over, and says so."""
-    out_of_time = Event()
+def _receive(process: subprocess.Popen[bytes], label: str) -> Future[Frames]:
+    """What the process sends, read by a thread of its own: whoever waits can look up meanwhile."""
+    assert process.stdout is not None
+    received: Future[Frames] = Future()
+    Thread(target=_read, args=(process.stdout, label, received), name="ovrun-frames", daemon=True).start()
+    return received
 
-    def end() -> None:
-        out_of_time.set()
-        process.kill()
 
-    timer = Timer(limit_s, end)
-    timer.daemon = True
-    timer.start()
+def _read(pipe: IO[bytes], label: str, received: Future[Frames]) -> None:
     try:
-        yield out_of_time
-    finally:
-        timer.cancel()
+        received.set_result(wire.receive(pipe, label))
+    except BaseException as err:
+        received.set_exception(err)
+        del received  # as in `decode_isolated`
+
+
+def _wait(received: Future[Frames], limit_s: float, on_progress: Progress) -> bool:
+    """Whether everything has been read, or something went wrong, within the time."""
+    end_s = time.monotonic() + limit_s
+    while not received.done():
+        on_progress("decoding the video", 0, 1)
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        wait([received], min(ASK_EVERY_S, left_s))
+    on_progress("decoding the video", 1, 1)
+    return True
 
 
 def _status(process: subprocess.Popen[bytes]) -> int:

@@ -17,6 +17,7 @@ from PIL import Image
 from ovengines.errors import ExitCode, OVError
 from ovrun.limits import check_limit
 
+MOST_BYTES = (1 << 31) - 1  # that Pillow can count
 PACKED = {"rgb": ("RGB", 3), "bgr": ("BGR", 3), "rgba": ("RGBX", 4), "bgra": ("BGRX", 4)}  # Pillow's name, bytes
 FORMATS = (*PACKED, "grey", "nv12")
 # The shares of red and blue in luma, its black, and the widths of luma and chroma (ITU-R BT.601, BT.709; JPEG is full).
@@ -64,7 +65,7 @@ class RawFrame:
         for i in (1, 2):
             wide = bands[i].resize(whole, Image.Resampling.NEAREST)
             bands[i] = wide if whole == size else wide.crop((0, 0, *size))
-        return Image.merge("RGB", bands).convert("RGB", _rgb_matrix(self.colour))
+        return Image.merge("RGB", bands).convert("RGB", rgb_matrix(self.colour))
 
 
 def frame_at(
@@ -101,7 +102,7 @@ def _plane_shapes(format: str, width_px: int, height_px: int) -> list[tuple[int,
 def _rows_at(address: int, stride_bytes: int, num_rows: int, row_bytes: int) -> Rows:
     if not address:
         raise OVError(ExitCode.BAD_INPUT, "a plane of the frame is a null pointer", "give the address of its first row")
-    stride = stride_bytes or row_bytes
+    stride = stride_bytes if stride_bytes and num_rows > 1 else row_bytes  # that of a single row leads nowhere
     if abs(stride) < row_bytes:
         raise OVError(
             ExitCode.BAD_INPUT,
@@ -117,7 +118,7 @@ def _rows_at(address: int, stride_bytes: int, num_rows: int, row_bytes: int) -> 
 
 
 @lru_cache(maxsize=len(COLOURS))
-def _rgb_matrix(colour: str) -> tuple[float, ...]:
+def rgb_matrix(colour: str) -> tuple[float, ...]:
     """From Y, Cb and Cr to RGB: three rows of three factors and what is added."""
     red, blue, black, luma_width, chroma_width = COLOURS[colour]
     y, chroma = 255 / luma_width, 2 * 255 / chroma_width
@@ -136,10 +137,11 @@ def _band(mode: str, rows: Rows) -> Image.Image:
 
 def _flat(rows: Rows) -> tuple[Rows, int, int]:
     """Memory from the lowest address on, bytes from row to row, and 1 for rows downwards or -1 for upwards, as Pillow
-    wants them. The memory is said to have a whole stride for the last row, which nobody reads to its end."""
+    wants them. The memory is said to have a whole stride for the last row, which nobody reads to its end. Rows that lie
+    too far apart for Pillow are copied: what a frame may have of pixels, it can count."""
     stride, step = rows.strides[0], 1
     if stride < 0:
         rows, stride, step = rows[::-1], -stride, -1
-    if rows.strides[1] != 1 or stride < rows.shape[1]:
+    if rows.strides[1] != 1 or stride < rows.shape[1] or rows.shape[0] * stride > MOST_BYTES:
         rows, stride = np.ascontiguousarray(rows), rows.shape[1]
     return np.lib.stride_tricks.as_strided(rows, (rows.shape[0] * stride,), (1,)), stride, step

@@ -16,6 +16,7 @@ from ovengines.errors import ExitCode, OVError
 from ovrun.limits import check_limit
 from ovrun.media.frames import FOLDER_FRAMES, FrameSampling, spread_frames
 from ovrun.media.image import ImageSource, load_image
+from ovrun.progress import Progress, no_progress, told
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(data|concat|subfile|pipe):")
 _PATH_HINT = "check the path"
@@ -57,7 +58,9 @@ def open_bytes(encoded: bytes | bytearray | memoryview, label: str) -> IO[bytes]
         raise OVError(ExitCode.BAD_INPUT, f"{label} is empty (0 bytes)", "get the file again")
     check_limit("video_bytes", len(encoded), f"{label} has")
     file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
-    file.write(encoded)
+    rest = memoryview(encoded)
+    while rest:  # the system takes at most 2 GiB at a time
+        rest = rest[file.write(rest) :]
     return file
 
 
@@ -79,7 +82,10 @@ def choose_files(num_files: int, sampling: FrameSampling) -> list[int]:
     return spread_frames(num_files, count)
 
 
-def load_images(sources: Sequence[ImageSource], indices: Sequence[int]) -> list[Image.Image]:
+def load_images(
+    sources: Sequence[ImageSource], indices: Sequence[int], on_progress: Progress = no_progress
+) -> list[Image.Image]:
     """The images with these numbers, each loaded once."""
-    loaded = {index: load_image(sources[index]) for index in sorted(set(indices))}
+    numbers = told(sorted(set(indices)), "opening the frames", on_progress)
+    loaded = {index: load_image(sources[index]) for index in numbers}
     return [loaded[index] for index in indices]

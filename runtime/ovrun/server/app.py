@@ -80,7 +80,7 @@ class Api:
 
     async def _budget(self, visit: Visit, asked: ChatRequest) -> dict[str, Any]:
         messages = await visit.media_of(asked)
-        return await self._service.in_thread(partial(budget, self._session, messages, asked.options))
+        return await self._service.in_thread(partial(budget, self._session, messages, asked.options, visit.check))
 
     @asynccontextmanager
     async def _asked(self, request: Request) -> AsyncIterator[tuple[Visit, ChatRequest]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from ovengines.bundle.manifest import Geometry
 from ovrun.media.clip import Clip, FrameSampling, load_clip
 from ovrun.media.image import load_image
+from ovrun.progress import Progress, no_progress
 from ovrun.session import Session
 from ovrun.tiling.plan import plan_frame, plan_image, plan_single_view
 from ovrun.tiling.tiles import place_on_canvas
@@ -21,15 +22,21 @@ from ovrun.vision.views import cap_tiles
 _SAMPLING = ("num_frames", "fps", "max_frames")
 
 
-def budget(session: Session, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+def budget(
+    session: Session,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    on_progress: Progress = no_progress,
+) -> dict[str, Any]:
     """The JSON of POST /tiles. Raises OVError as `Session.question`."""
     sampling = FrameSampling(**{name: options[name] for name in _SAMPLING if name in options})
     media: list[Image.Image | Clip] = []
     opened = [
-        {**message, "content": [_open(part, sampling, media) for part in message["content"]]} for message in messages
+        {**message, "content": [_open(part, sampling, media, on_progress) for part in message["content"]]}
+        for message in messages
     ]
     others = {name: value for name, value in options.items() if name not in _SAMPLING}
-    question = session.question(messages=opened, **others)
+    question = session.question(messages=opened, on_progress=on_progress, **others)
     geometry, images = session.model.geometry, [medium for medium in media if isinstance(medium, Image.Image)]
     alone = len(images) == 1 or bool(options.get("anyres_multi"))
     if alone and "max_tiles" in options:
@@ -47,13 +54,15 @@ def budget(session: Session, messages: Sequence[Mapping[str, Any]], options: Map
     }
 
 
-def _open(part: Mapping[str, Any], sampling: FrameSampling, media: list[Image.Image | Clip]) -> Mapping[str, Any]:
+def _open(
+    part: Mapping[str, Any], sampling: FrameSampling, media: list[Image.Image | Clip], on_progress: Progress
+) -> Mapping[str, Any]:
     """The part with its medium decoded, which is also put into `media`."""
     if part["type"] == "image":
         media.append(image := load_image(part["image"]))
         return {**part, "image": image}
     if part["type"] == "video":
-        media.append(clip := load_clip(part["video"], sampling))
+        media.append(clip := load_clip(part["video"], sampling, on_progress))
         return {**part, "video": clip.frames}
     return part
 

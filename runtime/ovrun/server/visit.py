@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from ovengines.errors import OVError
+from ovengines.errors import ExitCode, OVError
 from ovrun.question import Question
 from ovrun.result import Result
 from ovrun.server.refusal import refusal_of
@@ -58,7 +58,13 @@ class Visit:
     async def _question(self, request: ChatRequest) -> Question:
         messages = await self.media_of(request)
         session = self._service.session
-        return await self._service.in_thread(partial(session.question, messages=messages, **request.options))
+        work = partial(session.question, messages=messages, on_progress=self.check, **request.options)
+        return await self._service.in_thread(work)
+
+    def check(self, label: str, done: int, total: int) -> None:
+        """Progress of work in a thread, which ends it when nobody waits for it any more. Raises OVError."""
+        if self._is_closed:
+            raise OVError(ExitCode.INTERRUPTED, "nobody waits for the answer")
 
     async def media_of(self, request: ChatRequest) -> list[dict[str, Any]]:
         """The messages with everything that they link to, once it is this request's turn. Raises OVError."""

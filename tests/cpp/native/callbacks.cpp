@@ -1,14 +1,17 @@
-// What callbacks may do: stop, throw, call back in, close, cancel from elsewhere; and that the next answer is right.
+// What callbacks may do: stop, throw, call back in, close; and that the next answer is right.
 //
 //     callbacks BUNDLE IMAGE
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <ovrun.hpp>
 #include <thread>
 
 #include "check.h"
 
 namespace {
+
+void wait_a_little() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 ov_status code_of(const std::function<void()>& work) {
     try {
@@ -49,7 +52,6 @@ void calls_back(ov::Session& session, ov::Session& other, const ov::Request& req
         CHECK(code_of([&] { session.generate(request); }) == OV_BUSY);
         CHECK(code_of([&] { chat.ask("And now?"); }) == OV_BUSY);
         CHECK(code_of([&] { session.chat(); }) == OV_BUSY);
-        CHECK(code_of([&] { session.close(); }) == OV_BUSY);
         CHECK(code_of([&] { ov::stop(); }) == OV_BUSY);
         CHECK(other.generate(request).token_ids == whole.token_ids);
     });
@@ -59,13 +61,13 @@ void calls_back(ov::Session& session, ov::Session& other, const ov::Request& req
 void cancels(ov::Session& session, const ov::Request& request, const ov::Result& whole) {
     std::atomic<bool> begun{false}, cancelled{false};
     std::thread elsewhere([&] {
-        while (!begun) std::this_thread::yield();
+        while (!begun) wait_a_little();
         session.cancel();
         cancelled = true;
     });
     const auto cut = session.generate(request, [&](std::string_view) {
         begun = true;
-        while (!cancelled) std::this_thread::yield();
+        while (!cancelled) wait_a_little();
     });
     elsewhere.join();
     CHECK(cut.finish_reason == "interrupted" && cut.text.size() < whole.text.size());
@@ -77,7 +79,7 @@ void closes_under_way(const std::string& bundle, const ov::Request& request) {
     auto session = ov::Session::open(bundle);
     std::atomic<bool> begun{false};
     std::thread elsewhere([&] {
-        while (!begun) std::this_thread::yield();
+        while (!begun) wait_a_little();
         session.close();
     });
     const auto cut = session.generate(request, [&](std::string_view) {
@@ -89,18 +91,73 @@ void closes_under_way(const std::string& bundle, const ov::Request& request) {
     CHECK(code_of([&] { session.generate(request); }) == OV_USAGE);
 }
 
-void logs(ov::Session& session, const ov::Request& request) {
-    std::atomic<int> lines{0};
-    const auto count = [](int32_t, const char* line, void* user) {
-        CHECK(line != nullptr);
-        ++*static_cast<std::atomic<int>*>(user);
+void closes_itself(const std::string& bundle, const ov::Request& request) {
+    std::optional<ov::Session> session(ov::Session::open(bundle));
+    auto chat = session->chat();
+    const auto cut = session->generate(request, [&](std::string_view) {
+        if (!session) return;
+        session->close();
+        session.reset();
+        CHECK(code_of([&] { chat.ask("And now?"); }) == OV_BUSY);
+    });
+    CHECK(cut.finish_reason == "interrupted");
+    CHECK(code_of([&] { chat.ask("And now?"); }) == OV_USAGE);  // closed with it, when it had returned
+}
+
+// Two threads, each in a callback of its session; then `meet` does something to the other one.
+template <class Meet>
+void crosswise(ov::Session& left, ov::Session& right, const ov::Request& request, Meet meet) {
+    std::atomic<int> inside{0};
+    const auto ask = [&](ov::Session& own, ov::Session& other) {
+        bool first = true;
+        own.generate(request, [&](std::string_view) {
+            if (!std::exchange(first, false)) return;
+            ++inside;
+            while (inside < 2) wait_a_little();
+            meet(other);
+        });
     };
-    CHECK(ov_set_log(count, 2, &lines) == OV_OK);
-    CHECK(code_of([&] { session.generate("x", {"no such file"}); }) == OV_BAD_INPUT);
-    const int seen = lines;
-    CHECK(seen > 0 && ov_set_log(nullptr, 0, nullptr) == OV_OK);
-    CHECK(code_of([&] { session.generate("x", {"no such file"}); }) == OV_BAD_INPUT && lines == seen);
-    session.generate(request);
+    std::thread thread([&] { ask(left, right); });
+    ask(right, left);
+    thread.join();
+}
+
+void ask_each_other(const std::string& bundle, const ov::Request& request, const ov::Result& whole) {
+    auto left = ov::Session::open(bundle), right = ov::Session::open(bundle);
+    std::atomic<int> busy{0}, answered{0};
+    crosswise(left, right, request, [&](ov::Session& other) {
+        const ov_status status = code_of([&] { CHECK(other.generate(request).token_ids == whole.token_ids); });
+        CHECK(status == OV_OK || status == OV_BUSY);
+        ++(status == OV_OK ? answered : busy);
+    });
+    CHECK(busy == 1 && answered == 1);  // who comes last would close the circle
+    CHECK(left.generate(request).token_ids == whole.token_ids);
+    crosswise(left, right, request, [](ov::Session& other) { other.close(); });
+    CHECK(code_of([&] { left.generate(request); }) == OV_USAGE && code_of([&] { right.generate(request); }) == OV_USAGE);
+}
+
+// The chat's own answer is cancelled, those of others go on.
+void closes_a_chat(ov::Session& session, const ov::Request& request, const ov::Result& whole) {
+    auto asked = session.chat(), other = session.chat();
+    std::atomic<bool> begun{false}, closed{false};
+    const auto wait = [&](std::string_view) {
+        begun = true;
+        while (!closed) wait_a_little();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    };
+    std::thread elsewhere([&] {
+        while (!begun) wait_a_little();
+        closed = true;
+        asked.close();
+    });
+    CHECK(asked.ask(request, wait).finish_reason == "interrupted");
+    elsewhere.join();
+    CHECK(code_of([&] { asked.ask(request); }) == OV_USAGE);
+    bool first = true;
+    const auto result = session.generate(request, [&](std::string_view) {
+        if (std::exchange(first, false)) other.close();
+    });
+    CHECK(result.token_ids == whole.token_ids && code_of([&] { other.ask(request); }) == OV_USAGE);
 }
 
 void starts_again(const std::string& bundle, const ov::Request& request, const ov::Result& whole) {
@@ -127,7 +184,9 @@ int main(int argc, char** argv) {
     calls_back(session, other, request, whole);
     cancels(session, request, whole);
     closes_under_way(argv[1], request);
-    logs(session, request);
+    closes_itself(argv[1], request);
+    ask_each_other(argv[1], request, whole);
+    closes_a_chat(session, request, whole);
     ov::Session moved = std::move(session);
     CHECK(moved.generate(request).text == whole.text);
     CHECK(code_of([&] { session.generate(request); }) == OV_USAGE);

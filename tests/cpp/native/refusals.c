@@ -49,14 +49,18 @@ static ov_status ask_bytes(const void* bytes, size_t num_bytes) {
 
 static unsigned char pixels[64 * 64 * 4];
 
+static int32_t colour;
+
 static ov_status ask_frame(int32_t format, int32_t width_px, int32_t height_px, int64_t stride, const void* first) {
     ov_media image;
     memset(&image, 0, sizeof image);
     image.kind = OV_FRAME;
     image.frame.format = format;
+    image.frame.colour = colour;
     image.frame.width_px = width_px;
     image.frame.height_px = height_px;
     image.frame.planes[0] = first;
+    image.frame.planes[1] = format == OV_NV12 && colour ? first : NULL;
     image.frame.stride_bytes[0] = stride;
     return ask(image);
 }
@@ -109,16 +113,28 @@ static void wrong_frames(void) {
     WRONG(OV_BAD_INPUT, "null pointer", ask_frame(OV_NV12, 8, 8, 0, pixels)); /* its second plane */
     WRONG(OV_BAD_INPUT, "no pixels", ask_frame(OV_RGB, 0, 8, 0, pixels));
     WRONG(OV_BAD_INPUT, "no pixels", ask_frame(OV_RGB, 8, -8, 0, pixels));
-    WRONG(OV_USAGE, "no frames are in", ask_frame(0, 8, 8, 0, pixels));
-    WRONG(OV_USAGE, "no frames are in", ask_frame(99, 8, 8, 0, pixels));
-    WRONG(OV_USAGE, "no frames are in", ask_frame(INT32_MIN, 8, 8, 0, pixels));
+    WRONG(OV_USAGE, "no frames are in '0'", ask_frame(0, 8, 8, 0, pixels));
+    WRONG(OV_USAGE, "no frames are in '99'", ask_frame(99, 8, 8, 0, pixels));
+    WRONG(OV_USAGE, "no frames are in '-2147483648'", ask_frame(INT32_MIN, 8, 8, 0, pixels));
     WRONG(OV_BAD_INPUT, "stride of 23 bytes", ask_frame(OV_RGB, 8, 8, 23, pixels));
     WRONG(OV_BAD_INPUT, "stride of -1 bytes", ask_frame(OV_RGB, 8, 8, -1, pixels));
     WRONG(OV_BAD_INPUT, "out of memory", ask_frame(OV_RGB, 8, 8, INT64_MAX, pixels));
     WRONG(OV_BAD_INPUT, "out of memory", ask_frame(OV_RGB, 8, 8, INT64_MIN, pixels));
     WRONG(OV_LIMIT_EXCEEDED, "image_pixels", ask_frame(OV_RGB, INT32_MAX, INT32_MAX, 0, pixels));
     WRONG(OV_LIMIT_EXCEEDED, "image_aspect", ask_frame(OV_RGB, 5000, 1, 0, pixels));
+    WRONG(OV_BAD_INPUT, "out of memory", ask_frame(OV_NV12, 8, 8, INT64_MAX, pixels));
+    CHECK(ask_frame(OV_RGB, 64, 1, INT64_MIN, pixels) == OV_OK); /* a single row has no next one */
+    CHECK(ask_frame(OV_GREY, 64, 1, 1, pixels) == OV_OK);
     CHECK(ask_frame(OV_RGB, 64, 64, 0, pixels) == OV_OK);
+}
+
+static void wrong_colours(void) {
+    colour = 9; /* looked at for NV12 only */
+    CHECK(ask_frame(OV_RGB, 64, 64, 0, pixels) == OV_OK);
+    WRONG(OV_USAGE, "no frames are in 'nv12', '9'", ask_frame(OV_NV12, 64, 64, 0, pixels));
+    colour = OV_BT709;
+    CHECK(ask_frame(OV_NV12, 64, 64, 0, pixels) == OV_OK);
+    colour = 0;
 }
 
 static void wrong_options(void) {
@@ -159,6 +175,7 @@ static void wrong_handles(const char* bundle) {
     ov_session* closed = NULL;
     ov_chat *chat = NULL, *orphan = NULL;
     ov_watch* watch = NULL;
+    ov_media frame;
     ov_request request;
     ov_result* result = NULL;
     int here = 0;
@@ -181,6 +198,9 @@ static void wrong_handles(const char* bundle) {
     WRONG(OV_USAGE, "every is -3", ov_watch_open(session, "x", 1, -3, NULL, 0, &watch));
     CHECK(ov_watch_open(session, "x", 1, 1, NULL, 0, &watch) == OV_OK);
     WRONG(OV_USAGE, "frame is null", ov_watch_push(watch, NULL, NULL, NULL, &result));
+    memset(&frame, 0, sizeof frame);
+    WRONG(OV_USAGE, "frame.kind is 0", ov_watch_push(watch, &frame, NULL, NULL, &result));
+    CHECK(strstr(ov_last_error(), "images") == NULL);
     CHECK(ov_watch_close(watch) == OV_OK);
     CHECK(ov_chat_open(session, NULL, NULL, 0, &chat) == OV_OK);
     request.system = "";
@@ -192,12 +212,14 @@ static void wrong_handles(const char* bundle) {
 int main(int argc, char** argv) {
     CHECK(argc == 3);
     CHECK(ov_abi_version() == OV_ABI_VERSION && strcmp(ov_last_error(), "") == 0);
-    CHECK(strcmp(ov_status_text(OV_BAD_INPUT), "bad input") == 0 && strlen(ov_status_text(-7)) > 0);
+    CHECK(strcmp(ov_status_text(OV_BAD_INPUT), "bad input") == 0 &&
+          strcmp(ov_status_text(OV_PARITY_FAILED), "parity failed") == 0 && strlen(ov_status_text(-7)) > 0);
     wrong_opening(argv[1]);
     CHECK(ov_session_open(argv[1], NULL, 0, &session) == OV_OK);
     wrong_requests();
     wrong_media(argv[2]);
     wrong_frames();
+    wrong_colours();
     wrong_options();
     wrong_handles(argv[1]);
     CHECK(ask_file(argv[2]) == OV_OK);

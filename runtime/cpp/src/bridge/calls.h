@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include "../bridge.h"
+#include "../unwinding.h"
 
 namespace ovrun {
 
@@ -21,7 +22,7 @@ ov_status explain(const Listener* listener, const py::error_already_set& error);
 void complain(const Listener* listener, const std::string& message, const std::string& hint);
 
 template <class Work>
-ov_status guarded(const Listener* listener, Work work) noexcept {
+ov_status guarded(const Listener* listener, Work work) {
     const py::gil_scoped_acquire gil;
     try {
         try {
@@ -35,7 +36,9 @@ ov_status guarded(const Listener* listener, Work work) noexcept {
         } catch (const std::exception& error) {
             complain(listener, error.what(), "report it");
         }
-    } catch (...) {  // while complaining
+    }
+    OVRUN_LET_THREADS_END
+    catch (...) {  // while complaining
         if (listener) listener->complain(listener->self, "unexpected", "report it");
     }
     return OV_UNEXPECTED;

@@ -1,10 +1,14 @@
 #include "objects.h"
 
-#include "calls.h"
+#include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "calls.h"
+#include "nv12.h"
 
 namespace ovrun {
 namespace {
@@ -12,18 +16,40 @@ namespace {
 const char* const kFormats[] = {"", "rgb", "bgr", "rgba", "bgra", "grey", "nv12"};  // by ov_format
 const char* const kColours[] = {"bt601", "bt709", "bt601-full", "bt709-full"};      // by ov_colour
 
+// An unknown one as it was given, for the message.
 template <std::size_t Count>
-const char* name_in(const char* const (&names)[Count], int32_t number) {
-    return number >= 0 && number < static_cast<int32_t>(Count) ? names[number] : "";
+std::string name_in(const char* const (&names)[Count], int32_t number) {
+    const bool known = number >= 0 && number < static_cast<int32_t>(Count) && names[number][0];
+    return known ? names[number] : std::to_string(number);
 }
 
-py::object frame_tuple(const ov_frame& frame) {
+// Bytes of RGBX for a frame that Python has checked, when it looks at it: of a long video it may look at few.
+py::object converter(const ov_frame& frame) {
+    if (frame.format != OV_NV12) return py::none();
+    return py::cpp_function([frame](const std::vector<float>& factors) {
+        Matrix matrix{};
+        std::copy_n(factors.begin(), std::min(factors.size(), matrix.size()), matrix.begin());
+        const auto num_bytes = Py_ssize_t{4} * frame.width_px * frame.height_px;
+        const auto pixels = py::reinterpret_steal<py::bytes>(PyBytes_FromStringAndSize(nullptr, num_bytes));
+        if (!pixels) throw py::error_already_set();
+        auto* const out = reinterpret_cast<std::uint32_t*>(PyBytes_AsString(pixels.ptr()));
+        {
+            const py::gil_scoped_release release;
+            rgbx_of_nv12(frame, matrix, out);
+        }
+        return pixels;
+    });
+}
+
+py::tuple frame_tuple(const ov_frame& frame) {
+    const bool is_nv12 = frame.format == OV_NV12;
     py::list planes;
-    for (int i = 0; i < (frame.format == OV_NV12 ? 2 : 1); ++i) {
+    for (int i = 0; i < (is_nv12 ? 2 : 1); ++i) {
         planes.append(py::make_tuple(reinterpret_cast<std::uintptr_t>(frame.planes[i]), frame.stride_bytes[i]));
     }
     return py::make_tuple(
-        name_in(kFormats, frame.format), frame.width_px, frame.height_px, planes, name_in(kColours, frame.colour));
+        name_in(kFormats, frame.format), frame.width_px, frame.height_px, planes,
+        name_in(kColours, is_nv12 ? frame.colour : OV_BT601), converter(frame));
 }
 
 struct OwnedResult : ov_result {

@@ -29,18 +29,43 @@ void add_site_packages(const char* folder) {
     if (!path.contains(folder)) py::module_::import("site").attr("addsitedir")(folder);
 }
 
+// The library and the package may come from two installations.
+ov_status check_package_version(const Listener* listener) {
+    const auto module = runtime();
+    const int found = py::getattr(module, "BRIDGE_VERSION", py::int_(1)).cast<int>();
+    if (found == OVRUN_BRIDGE_VERSION) return OV_OK;
+    complain(
+        listener,
+        "the package " + utf8(module.attr("__file__")) + " is of version " + std::to_string(found) +
+            " and libovrun of version " + std::to_string(OVRUN_BRIDGE_VERSION),
+        "use the library of the environment that runs: ovrun --libs, ovrun --cmake-dir");
+    return OV_MISSING_DEPENDENCY;
+}
+
+// While Python can still be used; what runs could not go on after.
+void call_at_end(void (*python_ends)()) {
+    const auto ends = py::cpp_function([python_ends] {
+        const py::gil_scoped_release release;
+        python_ends();
+    });
+    py::module_::import("atexit").attr("register")(ends);
+}
+
 ov_status import_runtime(const Start& how, const Listener* listener) {
     const py::gil_scoped_acquire gil;
     try {
         add_site_packages(how.site_packages);
-        runtime();
+        if (const ov_status status = check_package_version(listener)) return status;
+        call_at_end(how.python_ends);
         return OV_OK;
     } catch (const py::error_already_set& error) {
-        std::string python = how.executable ? how.executable : "";
-        if (python.empty()) python = "that runs in this process";
+        const bool is_own = how.executable != nullptr;
         complain(
-            listener, "the Python " + python + " can't import ovrun: " + utf8(py::str(error.value())),
-            "pip install 'ovexport[cpu]' there");
+            listener,
+            std::string("the Python ") + (is_own ? how.executable : "that runs in this process") +
+                " can't import ovrun: " + utf8(py::str(error.value())),
+            std::string("pip install 'ovexport[cpu]' there") +
+                (is_own ? ", or name another in OVRUN_PYTHON_HOME and start the program again: this one runs now" : ""));
         return OV_MISSING_DEPENDENCY;
     }
 }
@@ -48,7 +73,10 @@ ov_status import_runtime(const Start& how, const Listener* listener) {
 }  // namespace
 }  // namespace ovrun
 
-extern "C" OV_API ov_status ovrun_bridge_1(
+extern "C" OV_API const int ovrun_bridge_version;
+extern "C" const int ovrun_bridge_version = OVRUN_BRIDGE_VERSION;
+
+extern "C" OV_API ov_status ovrun_bridge_enter(
     const ovrun::Start* how, const ovrun::Listener* listener, const ovrun::Bridge** bridge) {
     using namespace ovrun;
     try {

@@ -40,10 +40,11 @@ py::object begin(const Listener* listener, void* target, const ov_request& reque
         const py::gil_scoped_release release;
         return listener->wants_more(listener->self);
     });
-    const auto video = request.num_video ? py::object(media_list(request.video, request.num_video)) : py::none();
+    const auto images = media_list(request.images, request.num_images);
+    const auto video = media_list(request.video, request.num_video);
     return runtime().attr("Answer")(
-        object_of(target), text_or_none(request.prompt), text_or_none(request.system),
-        media_list(request.images, request.num_images), video, options_list(request.options, request.num_options),
+        object_of(target), text_or_none(request.prompt), text_or_none(request.system), images,
+        request.num_video ? py::object(video) : py::none(), options_list(request.options, request.num_options),
         wants_more);
 }
 
@@ -71,18 +72,18 @@ void close(void* target) {
     });
 }
 
-ov_status set_log(const Listener* listener, ov_log_callback callback, int32_t verbosity, void* user) {
+ov_status set_log(const Listener* listener, void (*tell)(int32_t level, const char* line), int32_t verbosity) {
     return guarded(listener, [&] {
-        if (callback == nullptr) {
+        if (tell == nullptr) {
             runtime().attr("log_to")(py::none(), 0);
             return;
         }
-        const auto tell = py::cpp_function([callback, user](int32_t level, const py::str& text) {
+        const auto tell_line = py::cpp_function([tell](int32_t level, const py::str& text) {
             const std::string line = utf8(text);
             const py::gil_scoped_release release;
-            callback(level, line.c_str(), user);
+            tell(level, line.c_str());
         });
-        runtime().attr("log_to")(tell, verbosity);
+        runtime().attr("log_to")(tell_line, verbosity);
     });
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovengines.errors import ExitCode, OVError
@@ -55,13 +57,19 @@ def run(args: argparse.Namespace, terminal: Terminal) -> None:
             "model": manifest.source,
             "precision": manifest.precision,
             "engine": session.engine.name,
-            "threads": args.threads,
+            "threads": args.threads or physical_cores(),
             "load_ms": round(clock["load"], 1),
             "memory_mb": peak_memory_mb(),
             "stages": [as_json(stage) for stage in stages],
             "versions": versions(),
         }
     print(json.dumps(told, ensure_ascii=False) if args.json else as_text(told, stages), flush=True)
+
+
+def physical_cores() -> int:
+    """How many threads ONNX Runtime takes where it is not told; two that share a core count once, as for it."""
+    siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    return len({file.read_text() for file in siblings}) or os.cpu_count() or 1
 
 
 def as_json(stage: Stage) -> dict[str, Any]:
@@ -84,8 +92,8 @@ def as_text(told: dict[str, Any], stages: Sequence[Stage]) -> str:
         rows.append(("memory", "resident peak", f"{told['memory_mb']:,.0f} MB", "", "", ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-    threads = f"{told['threads']} threads" if told["threads"] else "all threads"
-    return "\n".join([f"{told['model']}, {told['precision']}, {told['engine']}, {threads}", "", *lines])
+    heading = f"{told['model']}, {told['precision']}, {told['engine']}, {told['threads']} threads"
+    return "\n".join([heading, "", *lines])
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
