@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.table import Peer
 from benchmarks.setting import NotInstalled, Setting
 
 LOGITS_KV = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
@@ -75,6 +77,9 @@ class FakeSetting(Setting):
 
     def source(self, name: str) -> Path:
         return self.folder / name
+
+    def _python(self, peer: Peer) -> Path:
+        return Path(sys.executable)  # whether or not the peer is installed
 
     def process(self, name: str) -> Any:
         if name == self.missing:
