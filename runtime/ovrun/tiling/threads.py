@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TypeVar
 
 MOST_THREADS = 4  # decoding the file, which comes first, has one thread: more would not show
@@ -23,13 +22,6 @@ def for_each(work: Callable[[Item], object], items: Iterable[Item], *, pixels: i
         return
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, items))
-
-
-def shares(length: int, most: int) -> list[tuple[int, int]]:
-    """(start, stop) of about equal pieces of `length`, at most so many, none of them empty."""
-    count = min(length, most)
-    bounds = [i * length // count for i in range(count + 1)] if count else []
-    return list(pairwise(bounds))
 
 
 def _cores() -> int:

@@ -9,7 +9,7 @@ Axes: T tiles (the base view first), C channels, H and W pixels of a tile.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -19,9 +19,9 @@ from PIL import Image
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovrun.tiling.grid import select_grid
-from ovrun.tiling.resize import BICUBIC, resize_into
 from ovrun.tiling.threads import for_each
 
+BICUBIC = Image.Resampling.BICUBIC
 MAX_SQUARE_SIDE_PX = 1 << 14  # resizing a padded square takes time by its area: one or two seconds at this side
 STRIP_PX = 1 << 24  # pixels of the padded square that exist at a time; whole, a thin image's can be billions
 
@@ -37,10 +37,10 @@ def tile_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
     rows, columns = select_grid(image.height, image.width, geometry)
     size_px = (image.height, image.width)
     top, left, height, width = place_on_canvas(*size_px, rows * side_px, columns * side_px)
-    base_HWC = np.empty((side_px, side_px, 3), dtype=np.uint8)
+    base, resized = resize_to_each(image, [(side_px, side_px), (width, height)])
     canvas_HWC = np.zeros((rows * side_px, columns * side_px, 3), dtype=np.uint8)
-    resize_into(image, [base_HWC, canvas_HWC[top : top + height, left : left + width]])
-    views_HWC = [base_HWC, *_cut(canvas_HWC, side_px)]
+    canvas_HWC[top : top + height, left : left + width] = np.asarray(resized)
+    views_HWC = [np.asarray(base), *_cut(canvas_HWC, side_px)]
     pixels_TCHW = np.empty((1 + rows * columns, 3, side_px, side_px), dtype=np.float32)
     levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
 
@@ -106,6 +106,18 @@ def place_on_canvas(
     else:
         width, height = min(math.ceil(width_px * scale_y), canvas_width_px), canvas_height_px
     return (canvas_height_px - height) // 2, (canvas_width_px - width) // 2, height, width
+
+
+def resize_to_each(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
+    """The image in each of the sizes (width, height), at the same time. Each whole: strips on threads are slower,
+    for all the memory that they need (docs/log.md)."""
+    resized: dict[int, Image.Image] = {}
+
+    def resize(number: int) -> None:
+        resized[number] = image.resize(sizes[number], BICUBIC)
+
+    for_each(resize, range(len(sizes)), pixels=image.width * image.height)
+    return [resized[number] for number in range(len(sizes))]
 
 
 def _cut(canvas_HWC: NDArray[np.uint8], side_px: int) -> Iterator[NDArray[np.uint8]]:
