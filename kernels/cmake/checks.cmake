@@ -10,6 +10,10 @@ add_executable(check_token_pool ${programs}/check_token_pool.cpp ${kernel} $<TAR
 target_link_libraries(check_token_pool PRIVATE Threads::Threads)
 add_test(NAME token_pool COMMAND check_token_pool)
 
+add_executable(check_resample ${programs}/check_resample.cpp $<TARGET_OBJECTS:abi> $<TARGET_OBJECTS:cpu>)
+target_link_libraries(check_resample PRIVATE Threads::Threads)
+add_test(NAME resample COMMAND check_resample)
+
 if(NOT EXISTS "${TENSORRT_INCLUDE_DIR}/NvInferRuntime.h")
   message(STATUS "the plugin's check is skipped: TENSORRT_INCLUDE_DIR does not name a folder with NvInferRuntime.h")
   return()

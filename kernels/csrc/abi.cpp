@@ -22,7 +22,7 @@ const char* ovk_status_text(int32_t status) {
     case OVK_BAD_OPTION:
       return "the number of threads or of rows in flight is none that there is";
     case OVK_BAD_INDEX:
-      return "an index leaves the rows";
+      return "an index leaves the rows or samples";
     case OVK_DEVICE_FAILED:
       return "the device refused the launch";
     default:

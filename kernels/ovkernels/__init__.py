@@ -1,5 +1,5 @@
 """Native operations of the pipeline, with a NumPy reference for each. Imports none of the other packages."""
 
-from ovkernels.dispatch import bilinear_token_pool, implementation
+from ovkernels.dispatch import bilinear_token_pool, implementation, native_resample
 
-__all__ = ["bilinear_token_pool", "implementation"]
+__all__ = ["bilinear_token_pool", "implementation", "native_resample"]

@@ -9,7 +9,7 @@ import ctypes
 from enum import IntEnum
 from pathlib import Path
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 NO_BAD_TOKEN = 2**31 - 1
 DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 
@@ -41,6 +41,22 @@ class TokenPool(ctypes.Structure):
         ("num_tokens", ctypes.c_int64),
         ("dim", ctypes.c_int64),
         ("dtype", ctypes.c_int32),
+    )
+
+
+class Resample(ctypes.Structure):
+    """`ovk_resample`. Addresses are plain numbers."""
+
+    _fields_ = (
+        ("in", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("outer", ctypes.c_int64),
+        ("in_size", ctypes.c_int64),
+        ("inner", ctypes.c_int64),
+        ("out_size", ctypes.c_int64),
+        ("taps", ctypes.c_int64),
     )
 
 

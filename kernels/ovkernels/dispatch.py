@@ -6,7 +6,7 @@ Knows the implementations' names, nothing of what they compute.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,9 @@ from ovkernels import native, reference
 from ovkernels.abi import Unavailable
 
 Pool = Callable[[NDArray[Any], NDArray[Any], NDArray[np.float32]], NDArray[Any]]
+Resample = Callable[
+    [NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8] | None], NDArray[np.uint8]
+]
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,17 @@ class Implementation:
     name: str
     reason: str
     token_pool: Pool
+    resample: Resample
 
 
 def _numpy() -> Implementation:
-    return Implementation("numpy", f"NumPy {np.__version__}", reference.bilinear_token_pool)
+    return Implementation("numpy", f"NumPy {np.__version__}", reference.bilinear_token_pool, reference.resample)
 
 
 def _native() -> Implementation:
-    pool = native.NativeTokenPool(native.default_file())
-    return Implementation("native", pool.description, pool)
+    file = native.default_file()
+    pool = native.NativeTokenPool(file)
+    return Implementation("native", pool.description, pool, native.NativeResample(file))
 
 
 IMPLEMENTATIONS: dict[str, Callable[[], Implementation]] = {"numpy": _numpy, "native": _native}
@@ -50,7 +55,7 @@ def chosen() -> Implementation:
         except Unavailable as err:
             missing.append(f"{name} is not used: {err}")
         else:
-            return Implementation(name, "; ".join([found.reason, *missing]), found.token_pool)
+            return replace(found, reason="; ".join([found.reason, *missing]))
     raise AssertionError("NumPy always opens")
 
 
@@ -64,3 +69,9 @@ def bilinear_token_pool(
 ) -> NDArray[Any]:
     """out_TD by the best implementation of this machine; contract and errors as in `reference`."""
     return chosen().token_pool(rows_RD, indices_T4, weights_T4)
+
+
+def native_resample() -> Resample | None:
+    """Resampling by the library, with the contract and errors of `reference.resample`; None where there is no library,
+    for whoever has something faster than NumPy then."""
+    return chosen().resample if chosen().name == "native" else None

@@ -1,6 +1,6 @@
-"""Bilinear token pooling by the CPU library of `kernels/csrc/cpu`, on NumPy arrays.
+"""The operations by the CPU library of `kernels/csrc/cpu`, on NumPy arrays.
 
-Gives the same bits as `reference`, and hands over to it what the library has no code for. Axes as there.
+They give the same bits as `reference`, and hand over to it what the library has no code for. Axes as there.
 """
 
 from __future__ import annotations
@@ -58,6 +58,39 @@ class NativeTokenPool:
             raise reference.index_error(rows, indices, bad_token.value)
         abi.check(self.library, status)
         return out_TD
+
+
+class NativeResample:
+    """Callable as `reference.resample`; lets go of Python while it runs, on one thread."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises abi.Unavailable."""
+        self.library = abi.open_library(file)
+        self._run = self.library.ovk_resample_cpu
+        self._run.argtypes = [ctypes.POINTER(abi.Resample), ctypes.POINTER(ctypes.c_int64)]
+
+    def __call__(
+        self,
+        pixels_ANB: NDArray[np.uint8],
+        first_M: NDArray[np.int32],
+        weights_MK: NDArray[np.int32],
+        out_AMB: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Contract and errors of the reference."""
+        out = reference.resample_out(pixels_ANB, first_M, weights_MK, out_AMB)
+        if not out.flags.c_contiguous:
+            return reference.resample(pixels_ANB, first_M, weights_MK, out)
+        pixels, first, weights = (
+            np.require(array, requirements=["C", "A"]) for array in (pixels_ANB, first_M, weights_MK)
+        )
+        addresses = (array.ctypes.data for array in (pixels, first, weights, out))
+        call = abi.Resample(*addresses, *pixels.shape, *weights.shape)
+        bad_sample = ctypes.c_int64()
+        status = self._run(call, bad_sample)
+        if status == abi.Status.BAD_INDEX:
+            raise reference.taps_error(first, pixels.shape[1] - weights.shape[1], bad_sample.value)
+        abi.check(self.library, status)
+        return out
 
 
 def default_file() -> Path:

@@ -1,6 +1,7 @@
-"""Bilinear token pooling in NumPy: the truth that every other implementation is compared with.
+"""The operations in NumPy: the truth that every other implementation is compared with.
 
-Knows arrays only. Axes: R source rows, D features, T tokens, 4 sources of a token.
+Knows arrays only. Axes of token pooling: R source rows, D features, T tokens, 4 sources of a token. Of resampling: A
+lines, N samples of a line, M of them afterwards, B numbers of a sample, K taps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+RESAMPLE_BITS = 22  # behind the binary point of a weight
 
 
 def bilinear_token_pool(
@@ -44,3 +47,53 @@ def check_shapes(rows_RD: NDArray[Any], indices_T4: NDArray[Any], weights_T4: ND
 def index_error(rows_RD: NDArray[Any], indices_T4: NDArray[Any], token: int) -> IndexError:
     """The error for the first token at fault, the same from every implementation."""
     return IndexError(f"token {token}: sources {indices_T4[token].tolist()} leave rows 0..{len(rows_RD) - 1}")
+
+
+def resample(
+    pixels_ANB: NDArray[np.uint8],
+    first_M: NDArray[np.int32],
+    weights_MK: NDArray[np.int32],
+    out_AMB: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """out_AMB: sample m is the sum over k of weights_MK[m, k] * pixels[first_M[m] + k], rounded, within 0 to 255.
+
+    One pass of Pillow's resize, to the same bits: weights have RESAMPLE_BITS behind the binary point, sums have 32 bits
+    and wrap. Along the rows of a picture [H, W, 3] they are A, N and B; down its columns it is [1, H, W * 3]. Raises
+    IndexError, naming the first sample at fault, where taps leave the samples, and ValueError for shapes and types.
+    """
+    out = resample_out(pixels_ANB, first_M, weights_MK, out_AMB)
+    last = pixels_ANB.shape[1] - weights_MK.shape[1]
+    bad_M = (first_M < 0) | (first_M > last)
+    if bad_M.any():
+        raise taps_error(first_M, last, int(np.argmax(bad_M)))
+    sums_AMB = np.full(out.shape, 1 << (RESAMPLE_BITS - 1), dtype=np.uint32)
+    for tap, weights_M in enumerate(weights_MK.view(np.uint32).T):
+        sums_AMB += weights_M[:, None] * pixels_ANB[:, first_M + tap]
+    out[...] = np.clip(sums_AMB.view(np.int32) >> RESAMPLE_BITS, 0, 255)
+    return out
+
+
+def resample_out(
+    pixels_ANB: NDArray[Any], first_M: NDArray[Any], weights_MK: NDArray[Any], out_AMB: NDArray[Any] | None
+) -> NDArray[np.uint8]:
+    """Where the result goes: the array given, if it is of its shape, or a new one. Raises ValueError."""
+    arrays = {
+        "pixels": (pixels_ANB, 3, np.uint8),
+        "first": (first_M, 1, np.int32),
+        "weights": (weights_MK, 2, np.int32),
+    }
+    for name, (array, dims, dtype) in arrays.items():
+        if array.ndim != dims or array.dtype != dtype:
+            raise ValueError(f"resampling: {name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} of {dims} axes")
+    if len(first_M) != len(weights_MK):
+        raise ValueError(f"resampling: {len(first_M)} first samples and weights of {len(weights_MK)}")
+    shape = (len(pixels_ANB), len(first_M), pixels_ANB.shape[2])
+    out = np.empty(shape, dtype=np.uint8) if out_AMB is None else out_AMB
+    if out.dtype != np.uint8 or out.shape != shape:
+        raise ValueError(f"resampling: the result is uint8 {shape}, not {out.dtype} {out.shape}")
+    return out
+
+
+def taps_error(first_M: NDArray[Any], last: int, sample: int) -> IndexError:
+    """The error for the first sample at fault, the same from every implementation."""
+    return IndexError(f"sample {sample}: first tap {first_M[sample]} leaves 0..{last}")

@@ -25,7 +25,7 @@ def test_tells_everything(doctor: Command) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     for fact in machine_facts():
         assert fact.name in outcome.out
-    assert "--device cpu: ready" in outcome.out and "pooling kernel" in outcome.out
+    assert "--device cpu: ready" in outcome.out and "resizes pictures" in outcome.out
 
 
 def test_as_json(doctor: Command) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovkernels import abi, native
+from ovkernels import abi, native, reference
 from ovkernels.abi import Status
 from ovkernels.cuda import CudaTokenPool
 from ovkernels.native import NativeTokenPool
 
 ROOT = Path(__file__).parents[2]
 HEADER = (ROOT / "kernels" / "include" / "ovk.h").read_text()
+PIXELS, FIRST, TAPS, RESAMPLED = (np.zeros(64, dtype) for dtype in (np.uint8, np.int32, np.int32, np.uint8))
 ROWS, INDICES, WEIGHTS, OUT = (np.zeros((8, 4), dtype) for dtype in (np.float32, np.int32, np.float32, np.float32))
 CHANGES = [
     ({"rows": None}, Status.NULL_POINTER),
@@ -42,12 +43,37 @@ CHANGES = [
 ]
 
 
+RESAMPLE_CHANGES = [
+    ({"in": None}, Status.NULL_POINTER),
+    ({"first": None}, Status.NULL_POINTER),
+    ({"weights": None}, Status.NULL_POINTER),
+    ({"out": None}, Status.NULL_POINTER),
+    *(({name: -1}, Status.BAD_SHAPE) for name in ("outer", "in_size", "inner", "out_size", "taps")),
+    *(({name: 2**62}, Status.BAD_SHAPE) for name in ("outer", "in_size", "inner", "out_size", "taps")),
+    ({"first": "+2"}, Status.BAD_ALIGNMENT),
+    ({"weights": "+1"}, Status.BAD_ALIGNMENT),
+    ({"taps": 5}, Status.BAD_INDEX),
+    ({"in_size": 0}, Status.BAD_INDEX),
+    ({"in": None, "out": None, "outer": 0}, Status.OK),
+    ({"in": None, "out": None, "inner": 0}, Status.OK),
+    ({"first": None, "weights": None, "out": None, "out_size": 0}, Status.OK),
+    ({"weights": None, "taps": 0}, Status.OK),
+    ({"in": "+1", "out": "+3"}, Status.OK),
+    ({}, Status.OK),
+]
+
+
 def changed(changes: dict[str, Any]) -> abi.TokenPool:
     """A good call but for some arguments; a text is how many bytes an address is off."""
-    pool = abi.TokenPool(*(array.ctypes.data for array in (ROWS, INDICES, WEIGHTS, OUT)), 8, 8, 4, 0)
+    return with_changes(
+        abi.TokenPool(*(array.ctypes.data for array in (ROWS, INDICES, WEIGHTS, OUT)), 8, 8, 4, 0), changes
+    )
+
+
+def with_changes(call: Any, changes: dict[str, Any]) -> Any:
     for name, value in changes.items():
-        setattr(pool, name, getattr(pool, name) + int(value) if isinstance(value, str) else value)
-    return pool
+        setattr(call, name, getattr(call, name) + int(value) if isinstance(value, str) else value)
+    return call
 
 
 @pytest.mark.parametrize(("changes", "status"), CHANGES, ids=str)
@@ -59,8 +85,18 @@ def test_misuse_is_a_status(
     assert emulated_pool.library.ovk_token_pool_cuda(ctypes.byref(pool), 0, None, None) == status
 
 
+@pytest.mark.parametrize(("changes", "status"), RESAMPLE_CHANGES, ids=str)
+def test_misuse_of_resampling_is_a_status(
+    changes: dict[str, Any], status: Status, native_pool: NativeTokenPool
+) -> None:
+    addresses = (array.ctypes.data for array in (PIXELS, FIRST, TAPS, RESAMPLED))
+    call = with_changes(abi.Resample(*addresses, 3, 4, 3, 5, 2), changes)
+    assert native_pool.library.ovk_resample_cpu(ctypes.byref(call), None) == status
+
+
 def test_no_pool_at_all(native_pool: NativeTokenPool, emulated_pool: CudaTokenPool) -> None:
     assert native_pool.library.ovk_token_pool_cpu(None, 1, None) == Status.NULL_POINTER
+    assert native_pool.library.ovk_resample_cpu(None, None) == Status.NULL_POINTER
     assert emulated_pool.library.ovk_token_pool_cuda(None, 0, None, None) == Status.NULL_POINTER
 
 
@@ -93,11 +129,16 @@ def test_header_and_python_agree(native_pool: NativeTokenPool) -> None:
     enums = re.findall(r"OVK_([A-Z0-9_]+) = (\d+),", HEADER)
     dtypes = {name.upper(): value for name, value in abi.DTYPES.items()}
     assert {name: int(value) for name, value in enums} == {**Status.__members__, **dtypes}
-    struct = re.search(r"typedef struct ovk_token_pool \{(.*?)\}", HEADER, re.DOTALL)
+    assert f"#define OVK_RESAMPLE_BITS {reference.RESAMPLE_BITS}\n" in HEADER
+    assert (ctypes.sizeof(abi.TokenPool), ctypes.sizeof(abi.Resample)) == (64, 72)
+
+
+@pytest.mark.parametrize(("name", "ours"), [("ovk_token_pool", abi.TokenPool), ("ovk_resample", abi.Resample)])
+def test_header_and_python_have_the_same_members(name: str, ours: type[ctypes.Structure]) -> None:
+    struct = re.search(rf"typedef struct {name} \{{(.*?)\}}", HEADER, re.DOTALL)
     assert struct
     members = re.findall(r"(\w+);", re.sub(r"/\*.*?\*/", "", struct[1]))
-    assert members == [name for name, _ in abi.TokenPool._fields_]
-    assert ctypes.sizeof(abi.TokenPool) == 64
+    assert members == [field[0] for field in ours._fields_]
 
 
 def test_the_installed_library_is_of_this_checkout() -> None:

@@ -69,8 +69,22 @@ def test_the_library_of_the_wheel_is_the_default(monkeypatch: pytest.MonkeyPatch
     assert native.default_file().parent == Path(native.__file__).parent
 
 
-def test_doctor_says_whose_kernel_it_is() -> None:
-    assert kernels_fact().value.startswith(f"{implementation()}; for callers of ovkernels")
-    sources = [file.read_text() for area in ("runtime", "engines") for file in (ROOT / area).rglob("*.py")]
-    importing = [text for text in sources if "from ovkernels" in text or "import ovkernels" in text]
-    assert len(importing) == 1 and "def kernels_fact" in importing[0], "what runs in an answer now is for doctor to say"
+def test_only_the_library_resamples(native_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVK_LIBRARY", str(native_library))
+    assert isinstance(ovkernels.native_resample(), native.NativeResample)
+    dispatch.chosen.cache_clear()
+    monkeypatch.setenv("OVK_LIBRARY", str(tmp_path / "libovk.so"))
+    assert ovkernels.native_resample() is None and dispatch.chosen().resample is reference.resample
+
+
+def test_doctor_says_what_runs_in_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fact = kernels_fact()
+    assert fact.name == "kernels" and fact.value.startswith(implementation()) and "resizes pictures" in fact.value
+    dispatch.chosen.cache_clear()
+    monkeypatch.setenv("OVK_LIBRARY", str(tmp_path / "libovk.so"))
+    assert kernels_fact().value.startswith("numpy: ") and "Pillow resizes pictures" in kernels_fact().value
+    sources = [file for area in ("runtime", "engines") for file in (ROOT / area).rglob("*.py")]
+    importing = {file.name for file in sources if "from ovkernels" in file.read_text()}
+    assert importing == {"doctor.py", "resize.py"}, (
+        "what else of the kernels runs in an answer now is for doctor to say"
+    )

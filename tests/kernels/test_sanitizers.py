@@ -10,9 +10,10 @@ import pytest
 from kernel_builds import build
 
 
+@pytest.mark.parametrize("name", ["check_token_pool", "check_resample"])
 @pytest.mark.parametrize(("preset", "isa"), [("asan", "plain"), ("asan", "avx2"), ("tsan", "plain")])
-def test_no_sanitizer_finds_anything(preset: str, isa: str) -> None:
-    program = build(preset, "check_token_pool") / "check_token_pool"
+def test_no_sanitizer_finds_anything(preset: str, isa: str, name: str) -> None:
+    program = build(preset, name) / name
     seed = str(random.randrange(1 << 32))
     environment = {**os.environ, "OVK_CPU_ISA": isa}
     command = [program, "120", seed]

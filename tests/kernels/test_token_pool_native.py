@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,20 +16,9 @@ from ovkernels.native import NativeTokenPool
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, where numbers are not finite
 
 
-@pytest.fixture(scope="module", params=["plain", "avx2"])
-def pool(request: pytest.FixtureRequest, native_library: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The set is chosen at the first call, so each gets a copy of the library that has not been called."""
-    copy = tmp_path_factory.mktemp(request.param) / native_library.name
-    shutil.copy(native_library, copy)
-    os.environ["OVK_CPU_ISA"] = request.param
-    try:
-        opened = NativeTokenPool(copy)
-        chosen = opened.library.ovk_cpu_isa().decode()
-    finally:
-        del os.environ["OVK_CPU_ISA"]
-    if chosen != request.param:
-        pytest.skip(f"this processor has no {request.param}")
-    return opened
+@pytest.fixture
+def pool(isa_library: Path) -> NativeTokenPool:
+    return NativeTokenPool(isa_library)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

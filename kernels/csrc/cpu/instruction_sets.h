@@ -1,4 +1,4 @@
-// The loop over tokens, once for every instruction set.
+// The loops that are compiled once for every instruction set, and which of the sets this processor is served with.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,21 @@
 
 namespace ovk {
 
-// Tokens `begin` to `end` of a pool that has been checked. `streamed` writes past the caches, see `worth_streaming`.
+// Both take what has been checked. `streamed` writes past the caches (token_pool.cpp).
 using PoolTokens = void (*)(const ovk_token_pool& pool, int64_t begin, int64_t end, bool streamed);
+using Resample = void (*)(const ovk_resample& resample);
 
-void pool_tokens_plain(const ovk_token_pool& pool, int64_t begin, int64_t end, bool streamed);
-void pool_tokens_avx2(const ovk_token_pool& pool, int64_t begin, int64_t end, bool streamed);
+struct InstructionSet {
+  const char* name;
+  PoolTokens pool_tokens;
+  Resample resample;
+};
+
+extern const InstructionSet kPlain;
+#if defined(__x86_64__)
+extern const InstructionSet kAvx2;
+#endif
+
+const InstructionSet& instruction_set();
 
 }  // namespace ovk

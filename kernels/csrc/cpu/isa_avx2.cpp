@@ -1,7 +1,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-// From here on functions are compiled for AVX2; token_pool.cpp calls them only where there is one.
+// From here on functions are compiled for AVX2; instruction_sets.cpp chooses them only where there is one.
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
 #else
@@ -9,13 +9,13 @@
 #endif
 
 #define OVK_VECTOR_BYTES 32
+#include "instruction_sets.h"
 #include "pool_tokens.h"
+#include "resample_samples.h"
 
 namespace ovk {
 
-void pool_tokens_avx2(const ovk_token_pool& pool, int64_t begin, int64_t end, bool streamed) {
-  pool_tokens(pool, begin, end, streamed);
-}
+const InstructionSet kAvx2 = {"avx2", pool_tokens, resample};
 
 }  // namespace ovk
 

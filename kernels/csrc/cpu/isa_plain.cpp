@@ -1,11 +1,11 @@
 // What every processor of the architecture has: SSE2 on x86-64, NEON on aarch64.
 #define OVK_VECTOR_BYTES 16
+#include "instruction_sets.h"
 #include "pool_tokens.h"
+#include "resample_samples.h"
 
 namespace ovk {
 
-void pool_tokens_plain(const ovk_token_pool& pool, int64_t begin, int64_t end, bool streamed) {
-  pool_tokens(pool, begin, end, streamed);
-}
+const InstructionSet kPlain = {"plain", pool_tokens, resample};
 
 }  // namespace ovk

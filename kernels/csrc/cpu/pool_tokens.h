@@ -1,7 +1,6 @@
 // The loop over tokens of one instruction set. Which set that is, the including file tells the compiler.
 #pragma once
 
-#include "instruction_sets.h"
 #include "lanes.h"
 
 namespace ovk {

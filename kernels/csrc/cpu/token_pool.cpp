@@ -1,10 +1,8 @@
-// BilinearTokenPool on the CPU: checks the plan, chooses the instruction set, shares the tokens out to threads.
+// BilinearTokenPool on the CPU: checks the plan, shares the tokens out to threads.
 #include "../token_pool.h"
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <string_view>
 #include <thread>
 
 #include "../check.h"
@@ -13,30 +11,6 @@
 
 namespace ovk {
 namespace {
-
-// AVX-512 is not among them: measured, it was no faster (docs/kernels.md), since the work is waiting for memory.
-struct InstructionSet {
-  const char* name;
-  PoolTokens pool_tokens;
-};
-
-[[maybe_unused]] bool allowed(std::string_view name) {
-  const char* only = std::getenv("OVK_CPU_ISA");  // for tests, and to tell whether a set is at fault
-  return !only || name == only;
-}
-
-InstructionSet choose() {
-#if defined(__x86_64__)
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
-  if (has_avx2 && allowed("avx2")) return {"avx2", pool_tokens_avx2};
-#endif
-  return {"plain", pool_tokens_plain};
-}
-
-const InstructionSet& instruction_set() {
-  static const InstructionSet chosen = choose();
-  return chosen;
-}
 
 int64_t first_bad_token(const ovk_token_pool& pool) {
   for (int64_t t = 0; t < pool.num_tokens; ++t) {
@@ -91,8 +65,6 @@ void pool_on_threads(const ovk_token_pool& pool, int64_t threads) noexcept {
 }  // namespace ovk
 
 extern "C" {
-
-const char* ovk_cpu_isa(void) { return ovk::instruction_set().name; }
 
 int32_t ovk_token_pool_cpu(const ovk_token_pool* pool, int32_t threads, int64_t* bad_token) {
   if (const int32_t status = ovk::check(pool)) return status;

@@ -47,11 +47,12 @@ def report(facts: Sequence[Fact], found: Sequence[Target], args: argparse.Namesp
 
 
 def kernels_fact() -> Fact:
-    """Which implementation ovkernels would take on a CPU, and why not a faster one. No answer of ovrun's needs it."""
+    """Which implementation ovkernels takes on a CPU, why not a faster one, and what of it is part of an answer."""
     from ovengines.doctor import Fact
-    from ovkernels import implementation
+    from ovkernels import implementation, native_resample
 
-    return Fact(name="pooling kernel", value=f"{implementation()}; for callers of ovkernels: ovrun pools in its graphs")
+    resizing = "it resizes pictures" if native_resample() else "Pillow resizes pictures"
+    return Fact(name="kernels", value=f"{implementation()}; {resizing}, tokens are pooled in the graphs")
 
 
 def as_text(facts: Sequence[Fact], found: Sequence[Target]) -> str:

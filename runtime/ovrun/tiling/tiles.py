@@ -9,7 +9,7 @@ Axes: T tiles (the base view first), C channels, H and W pixels of a tile.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -19,9 +19,9 @@ from PIL import Image
 from ovengines.bundle.manifest import Geometry
 from ovengines.errors import ExitCode, OVError
 from ovrun.tiling.grid import select_grid
+from ovrun.tiling.resize import BICUBIC, resize_to_each
 from ovrun.tiling.threads import for_each
 
-BICUBIC = Image.Resampling.BICUBIC
 MAX_SQUARE_SIDE_PX = 1 << 14  # resizing a padded square takes time by its area: one or two seconds at this side
 STRIP_PX = 1 << 24  # pixels of the padded square that exist at a time; whole, a thin image's can be billions
 
@@ -37,10 +37,10 @@ def tile_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
     rows, columns = select_grid(image.height, image.width, geometry)
     size_px = (image.height, image.width)
     top, left, height, width = place_on_canvas(*size_px, rows * side_px, columns * side_px)
-    base, resized = resize_to_each(image, [(side_px, side_px), (width, height)])
+    base_HWC, resized_HWC = resize_to_each(image, [(side_px, side_px), (width, height)])
     canvas_HWC = np.zeros((rows * side_px, columns * side_px, 3), dtype=np.uint8)
-    canvas_HWC[top : top + height, left : left + width] = np.asarray(resized)
-    views_HWC = [np.asarray(base), *_cut(canvas_HWC, side_px)]
+    canvas_HWC[top : top + height, left : left + width] = resized_HWC
+    views_HWC = [base_HWC, *_cut(canvas_HWC, side_px)]
     pixels_TCHW = np.empty((1 + rows * columns, 3, side_px, side_px), dtype=np.float32)
     levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
 
@@ -64,8 +64,7 @@ def pad_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
         image = image.resize((width_px, height_px), BICUBIC)
     side_px = geometry.image_size_px
     red, green, blue = (int(mean * 255) for mean in geometry.image_mean)
-    square = _padded_square(image, side_px, (red, green, blue))
-    return _one_view(square, geometry)
+    return _one_view(_padded_square(image, side_px, (red, green, blue)), geometry)
 
 
 def squeeze_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
@@ -74,13 +73,14 @@ def squeeze_image(image: Image.Image, geometry: Geometry) -> NDArray[np.float32]
     Raises OVError (BAD_INPUT) as `tile_image` does.
     """
     _need_rgb(image)
-    return _one_view(image.resize((geometry.image_size_px, geometry.image_size_px), BICUBIC), geometry)
+    (view_HWC,) = resize_to_each(image, [(geometry.image_size_px, geometry.image_size_px)])
+    return _one_view(view_HWC, geometry)
 
 
-def _one_view(view: Image.Image, geometry: Geometry) -> NDArray[np.float32]:
+def _one_view(view_HWC: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
     pixels_1CHW = np.empty((1, 3, geometry.image_size_px, geometry.image_size_px), dtype=np.float32)
     levels_CL = _levels(geometry.rescale_factor, geometry.image_mean, geometry.image_std)
-    _normalise(np.asarray(view), levels_CL, pixels_1CHW[0])
+    _normalise(view_HWC, levels_CL, pixels_1CHW[0])
     return pixels_1CHW
 
 
@@ -108,18 +108,6 @@ def place_on_canvas(
     return (canvas_height_px - height) // 2, (canvas_width_px - width) // 2, height, width
 
 
-def resize_to_each(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
-    """The image in each of the sizes (width, height), at the same time. Each whole: strips on threads are slower,
-    for all the memory that they need (docs/log.md)."""
-    resized: dict[int, Image.Image] = {}
-
-    def resize(number: int) -> None:
-        resized[number] = image.resize(sizes[number], BICUBIC)
-
-    for_each(resize, range(len(sizes)), pixels=image.width * image.height)
-    return [resized[number] for number in range(len(sizes))]
-
-
 def _cut(canvas_HWC: NDArray[np.uint8], side_px: int) -> Iterator[NDArray[np.uint8]]:
     """The canvas's squares, row by row."""
     for top in range(0, len(canvas_HWC), side_px):
@@ -127,21 +115,23 @@ def _cut(canvas_HWC: NDArray[np.uint8], side_px: int) -> Iterator[NDArray[np.uin
             yield canvas_HWC[top : top + side_px, left : left + side_px]
 
 
-def _padded_square(image: Image.Image, side_px: int, colour: tuple[int, int, int]) -> Image.Image:
-    """The image centred on a square of `colour`, resized to `side_px`, without ever holding the whole square.
+def _padded_square(image: Image.Image, side_px: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """view_HWC: the image centred on a square of `colour`, resized to `side_px`, without ever holding the whole square.
 
-    Pillow resizes rows first and columns second, so rows may be done strip by strip; rows of one colour keep it.
+    The width is resized first and the height second, so the former may be done strip by strip; rows of one colour keep
+    it.
     """
     square_px = max(image.size)
     top, left = (square_px - image.height) // 2, (square_px - image.width) // 2
-    narrow = Image.new("RGB", (side_px, square_px), colour)
+    narrow_HWC = np.full((square_px, side_px, 3), colour, dtype=np.uint8)
     strip_rows = max(1, STRIP_PX // square_px)
     for y in range(0, image.height, strip_rows):
         rows = min(strip_rows, image.height - y)
         strip = Image.new("RGB", (square_px, rows), colour)
         strip.paste(image.crop((0, y, image.width, y + rows)), (left, 0))
-        narrow.paste(strip.resize((side_px, rows), BICUBIC), (0, top + y))
-    return narrow.resize((side_px, side_px), BICUBIC)
+        (narrow_HWC[top + y : top + y + rows],) = resize_to_each(strip, [(side_px, rows)])
+    (view_HWC,) = resize_to_each(Image.fromarray(narrow_HWC), [(side_px, side_px)])
+    return view_HWC
 
 
 @lru_cache(maxsize=8)

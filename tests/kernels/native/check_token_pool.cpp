@@ -6,9 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <new>
-#include <random>
 #include <thread>
 #include <vector>
 
@@ -16,6 +14,7 @@
 #include "../../../kernels/csrc/element.h"
 #include "../../../kernels/include/ovk.h"
 #include "check.h"
+#include "exact.h"
 
 namespace {
 
@@ -35,29 +34,6 @@ thread_local long allocations_left = -1;  // negative: as many as there is memor
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
-
-using Random = std::mt19937_64;
-
-int64_t draw(Random& random, int64_t low, int64_t high) {
-  return std::uniform_int_distribution<int64_t>(low, high)(random);
-}
-
-// Memory that ends where the array does, and starts `skip` bytes after an address that suits everything.
-class Exact {
- public:
-  Exact(int64_t bytes, int64_t skip) : skip_(skip), memory_(static_cast<char*>(std::malloc(skip + bytes))) {}
-  template <class T>
-  T* as() const {
-    return reinterpret_cast<T*>(memory_.get() + skip_);
-  }
-
- private:
-  struct Free {
-    void operator()(char* memory) const { std::free(memory); }
-  };
-  int64_t skip_;
-  std::unique_ptr<char, Free> memory_;
-};
 
 struct Case {
   ovk_token_pool pool;

@@ -1,0 +1,71 @@
+"""Bicubic resizes of pictures by the kernels' library against Pillow's own: `python -m benchmarks.resample`.
+
+Each makes what a picture needs before the vision tower: its base view and what is cut into tiles, or a view alone for a
+frame of a video. In turns, on as many threads as the process may use, from pixels in Pillow's memory; the results are
+compared bit by bit before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.token_pool import RELEASED
+from ovkernels import implementation, native_resample
+from ovrun.tiling import resize
+from ovrun.tiling.grid import select_grid
+from ovrun.tiling.tiles import place_on_canvas
+
+TILE_PX = RELEASED.image_size_px
+PICTURES = {"12 megapixels": (4000, 3000), "640 x 480": (640, 480)}
+FRAMES = {"frame of 1,920 x 1,080": (1920, 1080)}
+
+
+def targets(width_px: int, height_px: int) -> list[resize.Size]:
+    rows, columns = select_grid(height_px, width_px, RELEASED)
+    _, _, height, width = place_on_canvas(height_px, width_px, rows * TILE_PX, columns * TILE_PX)
+    return [(TILE_PX, TILE_PX), (width, height)]
+
+
+def compared(source: resize.Size, sizes: Sequence[resize.Size], rounds: int) -> tuple[float, float, float]:
+    """Times as fast, and milliseconds of ours and Pillow's. Raises ValueError where pixels differ."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (source[1], source[0], 3), dtype=np.uint8))
+    ways = (resize.resize_to_each, resize.by_pillow)
+    ours, theirs = (way(image, sizes) for way in ways)
+    if not all(map(np.array_equal, ours, theirs)):
+        raise ValueError(f"other pixels than Pillow's: {source} to {sizes}")
+    times_ms: list[list[float]] = []
+    for _ in range(rounds):
+        times_ms.append([])
+        for way in ways:
+            started = time.perf_counter()
+            way(image, sizes)
+            times_ms[-1].append((time.perf_counter() - started) * 1e3)
+    ours_ms, theirs_ms = (statistics.median(column) for column in zip(*times_ms, strict=True))
+    return statistics.median(theirs / ours for ours, theirs in times_ms), ours_ms, theirs_ms
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.resample", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=31)
+    args = parser.parse_args(argv)
+    if native_resample() is None:
+        parser.exit(1, f"there is nothing to compare: {implementation()}\n")
+    print("| what | times as fast | ours against Pillow |\n|---|---|---|")
+    works = {name: (size, targets(*size)) for name, size in PICTURES.items()}
+    works |= {name: (size, [(TILE_PX, TILE_PX)]) for name, size in FRAMES.items()}
+    for name, (size, sizes) in works.items():
+        ratio, ours_ms, theirs_ms = compared(size, sizes, args.rounds)
+        print(
+            f"| {name} to {' and '.join(f'{w} x {h}' for w, h in sizes)} | {ratio:.2f} | "
+            f"{ours_ms:.1f} ms against {theirs_ms:.1f} ms |"
+        )
+
+
+if __name__ == "__main__":
+    main()
