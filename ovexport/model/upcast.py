@@ -22,10 +22,24 @@ def linear(x: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None
     """x @ weight' + bias in the dtype of x; a weight of another dtype is widened some rows at a time."""
     if weight_OI.dtype == x.dtype:
         return F.linear(x, weight_OI, bias_O)
-    rows = max(1, CHUNK_ELEMENTS // weight_OI.shape[1])
-    chunks = [F.linear(x, chunk_OI.to(x.dtype)) for chunk_OI in weight_OI.split(rows)]
-    y = chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=-1)
+    y = linear_by_rows(x, weight_OI, lambda chunk_OI: chunk_OI.to(x.dtype), CHUNK_ELEMENTS)
     return y if bias_O is None else y + bias_O.to(x.dtype)
+
+
+def linear_by_rows(
+    x: torch.Tensor, weight_OI: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor], most_elements: int
+) -> torch.Tensor:
+    """x @ read(weight)', some rows of the weight at a time, so that what `read` makes of it is never there whole.
+
+    The result's memory is there before the first rows: kept piece by piece, results would stand between the memory of
+    the rows, none of which could be used again (gigabytes for a head of 152,064 rows).
+    """
+    y = x.new_empty(*x.shape[:-1], len(weight_OI))
+    stop = 0
+    for chunk_OI in weight_OI.split(max(1, most_elements // weight_OI.shape[1])):
+        start, stop = stop, stop + len(chunk_OI)
+        y[..., start:stop] = F.linear(x, read(chunk_OI))
+    return y
 
 
 def _linear(module: nn.Linear, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

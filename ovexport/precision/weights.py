@@ -8,7 +8,6 @@ Axes: N rows (outputs), K columns (inputs), G blocks of a row, E elements of a b
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,14 +69,26 @@ class BlockWeights:
 
 def block_weights(source: TensorSource, names: Sequence[str], form: BlockForm, rows: int, columns: int) -> BlockWeights:
     """Matrices [n, K] stacked to [N, K], quantised once: scales and zero points, which are small, are kept from when
-    the codes were written until they are."""
-    kept: list[Blocks] = []  # without their codes
+    the codes were written until they are.
+
+    They are kept in memory that was there before the pieces. Kept piece by piece they would stand between the pieces'
+    own memory, and none of that could be used again (6 GB more for the tables of the 7B shape).
+    """
+    block_size, groups = _blocks_of(form, columns)
+    kept: list[Blocks] = []  # all rows at once, without their codes
 
     def codes() -> Iterator[np.ndarray]:
         kept.clear()
+        scale_NG = torch.empty(rows, groups)
+        zero_NG = torch.empty(rows, groups, dtype=torch.int8) if form.zero_points else None
+        stop = 0
         for blocks in _quantized_pieces(source, names, form):
-            kept.append(dataclasses.replace(blocks, q_NGE=torch.empty(0)))
+            start, stop = stop, stop + len(blocks.scale_NG)
+            scale_NG[start:stop] = blocks.scale_NG
+            if zero_NG is not None and blocks.zero_NG is not None:
+                zero_NG[start:stop] = blocks.zero_NG
             yield pack_codes(blocks.q_NGE, form.bits)
+        kept.append(Blocks(q_NGE=torch.empty(0), scale_NG=scale_NG, zero_NG=zero_NG))
 
     def small() -> Iterable[Blocks]:
         return list(kept) or _quantized_pieces(source, names, form)
@@ -93,7 +104,6 @@ def block_weights(source: TensorSource, names: Sequence[str], form: BlockForm, r
             yield pack_codes(blocks.zero_NG, form.bits)
         kept.clear()
 
-    block_size, groups = _blocks_of(form, columns)
     zeros_shape = (rows, -(-groups * form.bits // 8))
     return BlockWeights(
         codes=Weight(dtype="uint8", shape=(rows, groups, block_size * form.bits // 8), pieces=codes),

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ovexport.model import OneVision, weights_upcast
+from ovexport.model.upcast import linear_by_rows
 from ovexport.precision.blocks import BlockForm, dequantize_blocks
 from ovexport.precision.policy import BLOCK_FORMS, Policy
 
@@ -50,8 +50,7 @@ def rounded_logits(
 
 def linear(x: torch.Tensor, weight_OI: torch.Tensor, form: BlockForm | None) -> torch.Tensor:
     """x @ rounded(weight)'."""
-    rows = max(1, CHUNK_ELEMENTS // weight_OI.shape[1])
-    return torch.cat([F.linear(x, rounded(chunk_OI, form)) for chunk_OI in weight_OI.split(rows)], dim=-1)
+    return linear_by_rows(x, weight_OI, lambda chunk_OI: rounded(chunk_OI, form), CHUNK_ELEMENTS)
 
 
 def rounded(weight_OI: torch.Tensor, form: BlockForm | None) -> torch.Tensor:

@@ -37,7 +37,8 @@ TOLERANCE = 1e-4
 MARGIN_OVER_ERROR = 4
 NEW_TOKENS, KEPT, CHUNK_TOKENS = 8, 4, 512
 PICTURE_SIZE = (480, 640)
-MEMORY_RATIO = 2.2  # of a build's peak to the bytes of its source
+# Of a build's peak to the bytes of its source, measured: 1.37 to 1.45, 1.79, 1.21. The source itself is mapped: 1.
+MEMORY_RATIOS = [("0.5b", "int4", 1.7), ("0.5b", "fp32", 2.2), ("7b-2-layers", "int4", 1.5)]
 TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 
@@ -151,15 +152,15 @@ def test_bundle_of_the_real_shape(expected: dict[str, np.ndarray], session: Sess
     assert relative_error(steps_GN, expected["step_logits_GN"]) < TOLERANCE, note
 
 
-@pytest.mark.parametrize(("shape", "precision"), [("0.5b", "int4"), ("0.5b", "fp32"), ("7b-2-layers", "int4")])
-def test_peak_memory_of_a_build(shape: str, precision: str, gates_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("shape", "precision", "most"), MEMORY_RATIOS)
+def test_peak_memory_of_a_build(shape: str, precision: str, most: float, gates_folder: Path, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(shape, gates_folder)
     from benchmarks.build_memory import build_peak_ratio
 
     ratio, figures = build_peak_ratio(checkpoint, tmp_path, precision)
     print(f"{shape} {precision}: {ratio:.2f}, {figures}")
     shutil.rmtree(tmp_path)
-    assert ratio <= MEMORY_RATIO, figures
+    assert ratio <= most, figures
 
 
 def test_the_real_shape_is_the_published_one(gates_folder: Path) -> None:
