@@ -5,20 +5,17 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import PIL
 import pytest
 from PIL import Image
 
 from ovkernels import native_resample, reference
 from ovkernels.dispatch import Resample
 from ovrun.tiling import resize, threads
-from ovrun.tiling.resize import BICUBIC, bicubic_axis, resize_to_each, width_is_first
-
-PILLOW = int(PIL.__version__.split(".")[0])
+from ovrun.tiling.resize import BICUBIC, bicubic_axis, first_axis, resize_to_each
 
 
 def called_never(*_: object) -> None:
-    raise AssertionError("Pillow was to do this")
+    raise AssertionError("this was for the other one to do")
 
 
 def library() -> Resample:
@@ -87,8 +84,17 @@ def test_the_order_decides_the_bits() -> None:
     by_width = image.resize((40, 400), BICUBIC).resize(size, BICUBIC)
     by_height = image.resize((50, 60), BICUBIC).resize(size, BICUBIC)
     found = [np.array_equal(np.asarray(image.resize(size, BICUBIC)), np.asarray(way)) for way in (by_width, by_height)]
-    assert found.count(True) == 1 and found.index(True) == int(PILLOW >= 13)
-    assert not width_is_first(image.size, size)
+    assert found.count(True) == 1
+    assert found.index(True) == first_axis(image.size, size)
+    assert [first_axis(image.size, size, pillow) for pillow in (9, 12, 13, 14)] == [0, 0, 1, None]
+    assert first_axis((5, 501), (4, 400), 13) is None
+
+
+def test_pillow_does_what_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pillow of the future may have another order."""
+    monkeypatch.setattr(resize, "first_axis", lambda *_: None)
+    monkeypatch.setattr(resize, "native_resample", lambda: called_never)
+    assert_bits_of_pillow((50, 400), [(40, 60)], 0)
 
 
 @pytest.mark.parametrize("cores", [1, 3])
@@ -102,11 +108,12 @@ def test_threads_share_the_strips(cores: int, way: str, monkeypatch: pytest.Monk
 
 
 def test_the_library_does_it_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    """12 megapixels, a film's frame and a small picture are all of the usual case."""
+    """Pictures, a film's frames upright and not, one that grows; two sizes of one picture in both orders."""
     library()
     monkeypatch.setattr(resize, "by_pillow", called_never)
     for source, target in [((400, 300), (231, 173)), ((192, 108), (38, 38)), ((64, 48), (115, 87))]:
         assert_bits_of_pillow(source, [target], 0)
+    assert_bits_of_pillow((108, 192), [(38, 38), (86, 154)], 0)
 
 
 def test_weights_add_up_to_one() -> None:
@@ -114,7 +121,7 @@ def test_weights_add_up_to_one() -> None:
         rng = random.Random(seed)
         before, after = rng.randint(1, 900), rng.randint(1, 900)
         axis = bicubic_axis(before, after)
-        first_M, weights_MK = axis.arrays
+        first_M, weights_MK = axis.first_M, axis.weights_MK
         assert len(first_M) == after and first_M.min() >= 0 and first_M.max() + weights_MK.shape[1] <= before
         off = np.abs(weights_MK.sum(axis=1) - (1 << reference.RESAMPLE_BITS)).max()
         assert off <= weights_MK.shape[1] / 2 + 1, f"{seed=} {before=} {after=}"

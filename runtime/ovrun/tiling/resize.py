@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
 from ovkernels import native_resample
+from ovkernels.dispatch import Resample
 from ovkernels.reference import RESAMPLE_BITS
 from ovrun.tiling.threads import for_each
 
@@ -25,46 +27,59 @@ SUPPORT = 2.0  # of the cubic of Keys, in samples of whichever side has fewer
 CUBIC_A = -0.5
 STRIP_ROWS = 64  # rows that leave Pillow at a time: they stay in the caches until both passes along them are done
 
+PILLOW = int(PIL.__version__.split(".")[0])
+WIDTH, HEIGHT = 0, 1
+
 Size = tuple[int, int]  # width and height in px, as Pillow has it
 
 
 def resize_to_each(image: Image.Image, sizes: Sequence[Size]) -> list[NDArray[np.uint8]]:
     """The RGB image in each of the sizes, as pixels_HWC."""
     resample = native_resample()
-    if resample is None or not all(width_is_first(image.size, size) for size in sizes):
+    orders = [first_axis(image.size, size) for size in sizes]
+    if resample is None or None in orders:
         return by_pillow(image, sizes)
-    resizes = [_Resize.of(image.size, size) for size in sizes]
+    resizes = [_Resize.of(image.size, size, order or 0) for size, order in zip(sizes, orders, strict=True)]
+    by_height = [resize for resize in resizes if resize.order == HEIGHT]
+    by_width = [resize for resize in resizes if resize.order == WIDTH]
+    whole_HWC = np.asarray(image) if by_height else np.empty((0, 0, 3), dtype=np.uint8)
 
-    def narrow(top: int) -> None:
-        rows = min(STRIP_ROWS, image.height - top)
-        strip_HWC = np.asarray(image.crop((0, top, image.width, top + rows)))
-        for resize in resizes:
-            resample(strip_HWC, *resize.columns.arrays, resize.between_HWC[top : top + rows])
+    def first_pass(top: int) -> None:
+        strip = slice(top, top + STRIP_ROWS)
+        if by_width and top < image.height:
+            strip_HWC = np.asarray(image.crop((0, top, image.width, min(top + STRIP_ROWS, image.height))))
+            for resize in by_width:
+                resize.columns.along_rows(resample, strip_HWC, resize.between_HWC[strip])
+        for resize in by_height:
+            resize.rows.down_columns(resample, whole_HWC, resize.between_HWC, strip)
 
-    def shorten(part: tuple[_Resize, int]) -> None:
-        resize, top = part
-        rows = slice(top, top + STRIP_ROWS)
-        whole_rows_1NB = resize.between_HWC.reshape(1, image.height, -1)
-        out_1MB = resize.out_HWC[rows].reshape(1, -1, whole_rows_1NB.shape[2])
-        resample(whole_rows_1NB, *resize.rows.part(rows), out_1MB)
+    def second_pass(part: tuple[_Resize, slice]) -> None:
+        resize, strip = part
+        if resize.order == WIDTH:
+            resize.rows.down_columns(resample, resize.between_HWC, resize.out_HWC, strip)
+        else:
+            resize.columns.along_rows(resample, resize.between_HWC[strip], resize.out_HWC[strip])
 
-    pixels = image.width * image.height
-    for_each(narrow, range(0, image.height, STRIP_ROWS), pixels=pixels)
-    parts = [(resize, top) for resize in resizes for top in range(0, len(resize.out_HWC), STRIP_ROWS)]
-    for_each(shorten, parts, pixels=pixels)
+    pixels, tallest = image.width * image.height, max(len(resize.between_HWC) for resize in resizes)
+    for_each(first_pass, range(0, tallest, STRIP_ROWS), pixels=pixels)
+    for_each(second_pass, [part for resize in resizes for part in resize.parts()], pixels=pixels)
     return [resize.out_HWC for resize in resizes]
 
 
-def width_is_first(source: Size, target: Size) -> bool:
-    """Whether every Pillow resizes the width first, or only one of both: the order decides the bits.
+def first_axis(source: Size, target: Size, pillow: int = PILLOW) -> int | None:
+    """Which axis Pillow of that major version resizes first; None: unknown here. The order decides the bits.
 
-    Pillow 13 does not where the height shrinks by more than twice as many pixels as the width, and 12 does not for what
-    is over 100 times as high as wide (their Resample.c).
+    The width; but Pillow 13 starts with the height where that shrinks by more than twice as many pixels as the width,
+    and 12 has a rule of its own for what is over 100 times as high as wide (their Resample.c).
     """
     less_width, less_height = (before - after for before, after in zip(source, target, strict=True))
     if less_width == 0 or less_height == 0:
-        return True
-    return (less_height < 0 or less_height <= 2 * less_width) and source[1] <= 100 * source[0]
+        return WIDTH  # or none at all
+    if source[1] > 100 * source[0]:
+        return None
+    if less_height < 0 or less_height <= 2 * less_width or pillow < 13:
+        return WIDTH
+    return HEIGHT if pillow == 13 else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,12 +89,16 @@ class Axis:
     first_M: NDArray[np.int32]
     weights_MK: NDArray[np.int32]
 
-    @property
-    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        return self.first_M, self.weights_MK
+    def along_rows(self, resample: Resample, pixels_HNC: NDArray[np.uint8], out_HMC: NDArray[np.uint8]) -> None:
+        resample(pixels_HNC, self.first_M, self.weights_MK, out_HMC)
 
-    def part(self, samples: slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        return self.first_M[samples], self.weights_MK[samples]
+    def down_columns(
+        self, resample: Resample, pixels_NWC: NDArray[np.uint8], out_MWC: NDArray[np.uint8], strip: slice
+    ) -> None:
+        """That strip of the result."""
+        samples_1NB = pixels_NWC.reshape(1, len(pixels_NWC), -1)
+        out_1MB = out_MWC[strip].reshape(1, -1, samples_1NB.shape[2])
+        resample(samples_1NB, self.first_M[strip], self.weights_MK[strip], out_1MB)
 
 
 @lru_cache(maxsize=64)
@@ -114,22 +133,28 @@ def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Resize:
-    """The columns first, into `between`; then the rows."""
+    """Along one axis into `between`, along the other into `out`."""
 
+    order: int
     columns: Axis
     rows: Axis
     between_HWC: NDArray[np.uint8]
     out_HWC: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, source: Size, target: Size) -> _Resize:
+    def of(cls, source: Size, target: Size, order: int) -> _Resize:
         (width, height), (new_width, new_height) = source, target
+        between = (height, new_width) if order == WIDTH else (new_height, width)
         return cls(
+            order=order,
             columns=bicubic_axis(width, new_width),
             rows=bicubic_axis(height, new_height),
-            between_HWC=np.empty((height, new_width, 3), dtype=np.uint8),
+            between_HWC=np.empty((*between, 3), dtype=np.uint8),
             out_HWC=np.empty((new_height, new_width, 3), dtype=np.uint8),
         )
+
+    def parts(self) -> list[tuple[_Resize, slice]]:
+        return [(self, slice(top, top + STRIP_ROWS)) for top in range(0, len(self.out_HWC), STRIP_ROWS)]
 
 
 def by_pillow(image: Image.Image, sizes: Sequence[Size]) -> list[NDArray[np.uint8]]:
