@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def _fail(err: OVError, options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> None:
     bundle, recipe, force = open_bundle(options.bundle), options.recipe, options.force
     if options.worker:
+        # That is how child.py ends this process, which may have been started in the background, where it is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         engine = open_tensorrt(bundle, recipe=recipe, progress=tell_progress, force=force, apart=False)
         engine.build(options.worker)
         return

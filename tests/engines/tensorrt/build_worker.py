@@ -39,7 +39,8 @@ class FaultyBackend(OrtBackend):
 def _wait(note: Path, progress: Progress) -> None:
     try:
         progress("waiting", 1, 2)
-        time.sleep(60)
+        for _ in range(600):  # a signal that comes just before a sleep does not shorten it
+            time.sleep(0.1)
     except KeyboardInterrupt:
         note.touch()
         raise
