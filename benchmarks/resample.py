@@ -8,13 +8,14 @@ compared bit by bit before anything is timed.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.measure import short, spread, take_turns, times_faster
 from benchmarks.token_pool import RELEASED
 from ovkernels import implementation, native_resample
 from ovrun.tiling import resize
@@ -32,22 +33,20 @@ def targets(width_px: int, height_px: int) -> list[resize.Size]:
     return [(TILE_PX, TILE_PX), (width, height)]
 
 
-def compared(source: resize.Size, sizes: Sequence[resize.Size], rounds: int) -> tuple[float, float, float]:
-    """Times as fast, and milliseconds of ours and Pillow's. Raises ValueError where pixels differ."""
+def compared(source: resize.Size, sizes: Sequence[resize.Size], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each round. Raises ValueError where pixels differ."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (source[1], source[0], 3), dtype=np.uint8))
-    ways = (resize.resize_to_each, resize.by_pillow)
-    ours, theirs = (way(image, sizes) for way in ways)
+    ways = {"ours": resize.resize_to_each, "Pillow": resize.by_pillow}
+    ours, theirs = (way(image, sizes) for way in ways.values())
     if not all(map(np.array_equal, ours, theirs)):
         raise ValueError(f"other pixels than Pillow's: {source} to {sizes}")
-    times_ms: list[list[float]] = []
-    for _ in range(rounds):
-        times_ms.append([])
-        for way in ways:
-            started = time.perf_counter()
-            way(image, sizes)
-            times_ms[-1].append((time.perf_counter() - started) * 1e3)
-    ours_ms, theirs_ms = (statistics.median(column) for column in zip(*times_ms, strict=True))
-    return statistics.median(theirs / ours for ours, theirs in times_ms), ours_ms, theirs_ms
+
+    def took_ms(way: Callable[..., object]) -> float:
+        started = time.perf_counter()
+        way(image, sizes)
+        return (time.perf_counter() - started) * 1e3
+
+    return take_turns({name: partial(took_ms, way) for name, way in ways.items()}, rounds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,11 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     works = {name: (size, targets(*size)) for name, size in PICTURES.items()}
     works |= {name: (size, [(TILE_PX, TILE_PX)]) for name, size in FRAMES.items()}
     for name, (size, sizes) in works.items():
-        ratio, ours_ms, theirs_ms = compared(size, sizes, args.rounds)
-        print(
-            f"| {name} to {' and '.join(f'{w} x {h}' for w, h in sizes)} | {ratio:.2f} | "
-            f"{ours_ms:.1f} ms against {theirs_ms:.1f} ms |"
-        )
+        ours_ms, theirs_ms = compared(size, sizes, args.rounds).values()
+        what = f"{name} to {' and '.join(f'{w} x {h}' for w, h in sizes)}"
+        detail = f"{short(spread(ours_ms).median)} ms against {short(spread(theirs_ms).median)} ms"
+        print(f"| {what} | {times_faster(ours_ms, theirs_ms)} | {detail} |")
 
 
 if __name__ == "__main__":

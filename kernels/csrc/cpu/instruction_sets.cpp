@@ -11,7 +11,7 @@ namespace {
   return !only || name == only;
 }
 
-// AVX-512 is not among them: pooling waits for memory and was no faster with it (docs/kernels.md).
+// AVX-512 is not among them: pooling waits for memory and was no faster with it (docs/kernels.md), resampling by a quarter (docs/log.md).
 const InstructionSet& choose() {
 #if defined(__x86_64__)
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
